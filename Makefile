@@ -1,0 +1,51 @@
+# The commands of the project; each installs what is missing first (tools/dev/packages.txt).
+#   make demo [TRACE=FILE]   a daemon serves a workload, every byte is verified
+#   make test                build everything, run every test
+#   make test-asan           the fast tests under AddressSanitizer and UBSanitizer
+#   make test-tsan           the tests with threads under ThreadSanitizer
+#   make bench               the micro-benchmarks, as JSON
+#   make format              clang-format on every source
+#   make lint [FILES=...]    clang-tidy on what changed, or FILES (--all: every source)
+# JOBS bounds the compile jobs, 2 by default, to leave a small machine its memory.
+JOBS ?= 2
+export JOBS
+
+# Clones of the repository share the compiler cache.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+.PHONY: build demo test test-asan test-tsan bench format check-format lint clean packages
+
+build: packages
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS)
+
+demo: build
+	TRACE="$(TRACE)" tools/dev/demo.sh
+
+test: packages
+	tools/dev/test.sh release
+
+test-asan: packages
+	tools/dev/test.sh asan
+
+test-tsan: packages
+	tools/dev/test.sh tsan
+
+bench: build
+	build/release/bin/larder-bench micro --json
+
+format: packages
+	tools/dev/format.sh
+
+check-format: packages
+	tools/dev/format.sh --check
+
+lint: packages
+	tools/dev/lint.sh $(FILES)
+
+clean:
+	rm -rf build/release build/debug build/asan build/tsan
+
+packages:
+	@tools/dev/install_packages.sh

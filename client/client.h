@@ -1,0 +1,208 @@
+// The client library: what an inference engine or a router links.
+//
+// An engine opens a space for its model (Client::Open), asks how long a prefix is stored (Match),
+// loads it (Fetch, or View without a copy) and stores what it computed (Put). Nothing here blocks
+// past its deadline: with the daemon dead, stopped or full, every answer is a miss with a reason.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/keys.h"
+#include "client/operation.h"
+#include "client/view.h"
+#include "kernels/format/container.h"
+#include "kernels/format/manifest.h"
+
+namespace larder {
+
+struct ClientOptions {
+  // The daemon's socket.
+  std::string socket_path = "/run/larder/larder.sock";
+  // Shown to operators, at most 64 bytes.
+  std::string name = "client";
+  // How long a call polls for its answer before it sleeps; zero never polls.
+  absl::Duration spin_limit = absl::Microseconds(50);
+  // Deadline of a call that names none of its own.
+  absl::Duration timeout = absl::Seconds(5);
+  // False: frames go through the socket instead of the shared rings.
+  bool use_rings = true;
+  // Threads that run asynchronous calls, and how many of these may wait.
+  int async_threads = 1;
+  size_t async_calls_max = 1024;
+};
+
+// A daemon of one's own, for notebooks and tests.
+struct PrivateDaemonOptions {
+  uint64_t arena_bytes = uint64_t{256} << 20;
+  // Path of larderd; empty: $LARDERD, beside this program, then in $PATH.
+  std::string larderd;
+  // Further flags for larderd.
+  std::vector<std::string> flags;
+  absl::Duration start_timeout = absl::Seconds(10);
+};
+
+// How much of a prefix is stored. `status` says why it is not more where that is not an honest
+// miss: UNAVAILABLE (no daemon), DEADLINE_EXCEEDED, INVALID_ARGUMENT (a caller's mistake).
+struct MatchResult {
+  uint32_t chunks = 0;
+  uint64_t tokens = 0;
+  uint64_t bytes = 0;  // of payload
+  // Expected time to fetch these bytes, from the rate of this client's own fetches so far.
+  absl::Duration predicted_load_time;
+  absl::Status status;
+};
+
+struct CallOptions {
+  // From now; zero: ClientOptions::timeout.
+  absl::Duration timeout = absl::ZeroDuration();
+};
+
+struct MatchOptions : CallOptions {
+  // Whether the match counts as a use for eviction. A router that only looks says no.
+  bool touch = true;
+};
+
+struct FetchOptions : CallOptions {
+  // The slice of each chunk that is wanted; default: all of it.
+  std::optional<Part> part;
+  // Called on the fetching thread when a layer of a chunk is verified and in place.
+  std::function<void(size_t chunk, uint16_t layer)> on_layer;
+  CancelToken cancel;
+};
+
+// The first `chunks` keys were fetched whole and verified. `status` says why no more were, if they
+// were asked for: NOT_FOUND (not stored), DATA_LOSS (a bad chunk, reported to the daemon),
+// DEADLINE_EXCEEDED, UNAVAILABLE, CANCELLED, INVALID_ARGUMENT.
+struct FetchResult {
+  uint32_t chunks = 0;
+  uint64_t bytes = 0;
+  absl::Status status;
+};
+
+struct PutOptions : CallOptions {
+  // The key before the first one; empty: the first key is a root, or its parent is not known.
+  std::span<const uint8_t> parent;
+  // How many chunks come before the first key.
+  uint32_t first_depth = 0;
+  // The slice that the sources hold; default: whole chunks.
+  std::optional<Part> part;
+  // How long the chunks are kept at most; infinite: until evicted.
+  absl::Duration ttl = absl::InfiniteDuration();
+  bool pin = false;
+  CancelToken cancel;
+};
+
+// Chunks that were stored by this call, and those that were there or on their way from another
+// writer. `status` is OK when all keys are in one of the two; otherwise why not:
+// RESOURCE_EXHAUSTED (no room could be made), UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED,
+// ALREADY_EXISTS (a chunk is stored in another split into parts), INVALID_ARGUMENT.
+struct PutResult {
+  uint32_t stored = 0;
+  uint32_t already_stored = 0;
+  uint64_t bytes = 0;  // of payload, stored by this call
+  absl::Status status;
+};
+
+struct StoreStats {
+  uint64_t data_bytes = 0, used_bytes = 0, pinned_bytes = 0, reserved_bytes = 0;
+  uint64_t chunks = 0, sessions = 0, leases = 0, reservations = 0;
+  uint64_t evicted_chunks = 0, corrupt_chunks = 0;
+};
+
+// Where the bytes of one chunk go, or come from: pieces in canonical order.
+using ScatterList = std::span<const Segment>;
+using GatherList = std::span<const ConstSegment>;
+
+class ClientCore;
+struct SpaceState;
+
+// One model's chunks of one tenant. A cheap handle; copies share the space. Thread-safe: any number
+// of calls at once. Valid as long as its Client.
+class ClientSpace {
+ public:
+  const Manifest& manifest() const;
+  const SpaceId& id() const;
+  // How the manifest differs from the one of a similar space, when the daemon saw one; or empty.
+  std::string note() const;
+
+  MatchResult Match(KeySpan keys, const MatchOptions& options = {});
+
+  // destinations[i] takes the wanted part of chunk i. REQUIRES: one destination a key.
+  FetchResult Fetch(KeySpan keys, std::span<const ScatterList> destinations,
+                    const FetchOptions& options = {});
+  Operation<FetchResult> FetchAsync(KeySpan keys, std::span<const ScatterList> destinations,
+                                    FetchOptions options = {});
+
+  // The longest stored prefix in place, kept from eviction while the view lives. A miss is an empty
+  // view; an error says why nothing could be looked up.
+  absl::StatusOr<ChunkView> View(KeySpan keys, const FetchOptions& options = {});
+
+  // sources[i] holds chunk i (its part). Chunks become visible together, at the end of each window
+  // of the put. REQUIRES: one source a key.
+  PutResult Put(KeySpan keys, std::span<const GatherList> sources, const PutOptions& options = {});
+  Operation<PutResult> PutAsync(KeySpan keys, std::span<const GatherList> sources,
+                                PutOptions options = {});
+
+  // How many of the keys were found.
+  absl::StatusOr<uint32_t> Touch(KeySpan keys, const CallOptions& options = {});
+  absl::StatusOr<uint32_t> Pin(KeySpan keys, const CallOptions& options = {});
+  absl::StatusOr<uint32_t> Unpin(KeySpan keys, const CallOptions& options = {});
+  absl::StatusOr<uint32_t> Remove(KeySpan keys, const CallOptions& options = {});
+
+ private:
+  friend class Client;
+  ClientSpace(std::shared_ptr<ClientCore> core, std::shared_ptr<SpaceState> state)
+      : core_(std::move(core)), state_(std::move(state)) {}
+
+  std::shared_ptr<ClientCore> core_;
+  std::shared_ptr<SpaceState> state_;
+};
+
+// A connection to one daemon that mends itself. Thread-safe. The destructor ends the session, waits
+// for running calls, and ends a private daemon.
+class Client {
+ public:
+  // Fails only on bad options: without a daemon the client starts out disconnected and keeps
+  // trying, and until then every lookup is a miss.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
+
+  // Starts a daemon in a fresh directory of its own, which ends when this client, or its process,
+  // does. `client_options.socket_path` is ignored.
+  static absl::StatusOr<std::unique_ptr<Client>> StartPrivate(
+      const PrivateDaemonOptions& daemon_options, ClientOptions client_options = {});
+
+  ~Client();
+
+  // The space of (tenant, manifest, salt). INVALID_ARGUMENT names what is wrong with the manifest,
+  // FAILED_PRECONDITION says that the daemon reads it differently. Without a daemon the space is
+  // returned all the same and opened when there is one.
+  absl::StatusOr<ClientSpace> Open(const Manifest& manifest, absl::string_view tenant = "default",
+                                   absl::string_view salt = "");
+
+  absl::StatusOr<StoreStats> Stats(const CallOptions& options = {});
+
+  // True when a daemon answered last time it was asked.
+  bool connected() const;
+  // Where the daemon is, also for a private one.
+  const std::string& socket_path() const;
+  // The process of the private daemon; -1 when this client did not start one.
+  int private_daemon_pid() const;
+
+ private:
+  class PrivateDaemon;  // client/private_daemon.h
+  Client(std::shared_ptr<ClientCore> core, std::unique_ptr<PrivateDaemon> daemon);
+
+  std::unique_ptr<PrivateDaemon> daemon_;
+  std::shared_ptr<ClientCore> core_;
+};
+
+}  // namespace larder

@@ -1,0 +1,194 @@
+#include <algorithm>
+
+#include "daemon/config/setting.h"
+#include "storage/arena/block_table_format.h"
+#include "transport/local/frame_format.h"
+
+namespace larder {
+namespace {
+
+constexpr double kKiB = 1024, kMiB = 1024 * kKiB, kTiB = kMiB * kMiB;
+constexpr double kDay = 24 * 3600;
+
+constexpr Setting kSettings[] = {
+    // --- arena ----------------------------------------------------------------------------------
+    {.name = "arena.directory",
+     .flag = "--arena-directory",
+     .kind = SettingKind::kText,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.directory; },
+     .doc = "Where the arena's files are. Made when missing, with mode 0700; one daemon owns it.\n"
+            "On a memory file system: chunks there outlive the daemon, not the machine."},
+    {.name = "arena.bytes",
+     .flag = "--arena-bytes",
+     .kind = SettingKind::kBytes,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.data_bytes; },
+     .min = 16 * kMiB,
+     .max = 1024 * kTiB,
+     .doc = "Memory for chunks. A multiple of the granule. The file system must have room for it\n"
+            "and about 0.1% more. An existing arena of another size is not resized: begin empty\n"
+            "with --arena-reset."},
+    {.name = "arena.granule",
+     .kind = SettingKind::kBytes,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.granule_bytes; },
+     .min = 4 * kKiB,
+     .max = 1024 * kMiB,
+     .power_of_two = true,
+     .doc = "Chunks begin at multiples of it. Larger ones waste more of the arena and need less\n"
+            "bookkeeping. Cannot change without a reset."},
+    {.name = "arena.blocks_max",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.blocks_max; },
+     .min = 0,
+     .max = static_cast<double>(kBlockRecordsMax),
+     .doc = "Most parts of chunks that can be stored. 0: one a granule, at most 16777216. Each\n"
+            "takes 128 bytes once it is used. Cannot change without a reset."},
+    {.name = "arena.huge_pages",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.huge_pages; },
+     .choices = "never|auto|require",
+     .doc =
+         "Whether the chunks lie on a hugetlbfs mount: never; auto: when one has room for all of\n"
+         "them; require: not starting otherwise. Looked at when an arena is made."},
+    {.name = "arena.prefault",
+     .kind = SettingKind::kFlag,
+     .target = [](Config& c) -> SettingTarget { return &c.node.arena.prefault; },
+     .doc = "Maps the whole arena in the background after the start, so that the first puts and\n"
+            "fetches do not pay for page faults."},
+    // --- local ----------------------------------------------------------------------------------
+    {.name = "local.socket",
+     .flag = "--socket",
+     .kind = SettingKind::kText,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.listen.path; },
+     .doc = "The Unix socket at which engines on this machine meet the daemon. Its directory is\n"
+            "made when only that is missing."},
+    {.name = "local.mode",
+     .kind = SettingKind::kMode,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.listen.mode; },
+     .doc = "Permissions of the socket. Who may write to it may try to connect; whether they are\n"
+            "let in is up to allowed_users and allow_any_user."},
+    {.name = "local.group",
+     .kind = SettingKind::kText,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.listen.group; },
+     .doc = "Group of the socket, by name. Empty: the daemon's own."},
+    {.name = "local.allowed_users",
+     .kind = SettingKind::kUsers,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.allowed_users; },
+     .doc = "Who may connect besides root and the daemon's own user: names or numbers. Whoever\n"
+            "connects can read and write the whole arena."},
+    {.name = "local.allow_any_user",
+     .kind = SettingKind::kFlag,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.allow_any_user; },
+     .doc = "Lets everybody in whom the permissions of the socket admit."},
+    {.name = "local.handshake_timeout",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.handshake_timeout; },
+     .min = 0.01,
+     .max = 600,
+     .doc = "How long a new connection may take to say who it is."},
+    {.name = "local.session_timeout",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.session_timeout; },
+     .min = 0.1,
+     .max = kDay,
+     .doc = "A client whose heart has not beaten for so long loses its leases. At least three\n"
+            "heartbeats. A client that dies is noticed at once and without this."},
+    {.name = "local.heartbeat_interval",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.heartbeat_interval; },
+     .min = 0.01,
+     .max = 3600,
+     .doc = "How often clients show that they live."},
+    {.name = "local.ring_bytes",
+     .kind = SettingKind::kBytes,
+     .target = [](Config& c) -> SettingTarget { return &c.node.local.ring_bytes; },
+     .min = kRingBytesMin,
+     .max = kRingBytesMax,
+     .power_of_two = true,
+     .doc = "Size of each of the two rings that a client shares with the daemon. More only helps\n"
+            "clients with many large calls under way at once."},
+    {.name = "local.spin",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.spin_limit; },
+     .min = 0,
+     .max = 1,
+     .doc =
+         "How long the daemon polls after the last request before it sleeps. A polling daemon\n"
+         "answers in microseconds and takes a whole core meanwhile; waking a sleeping one takes\n"
+         "about 50 us. \"0\" never polls."},
+    // --- core -----------------------------------------------------------------------------------
+    {.name = "core.pinned_fraction_max",
+     .kind = SettingKind::kFraction,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.pinned_fraction_max; },
+     .min = 0,
+     .max = 1,
+     .doc = "Share of the arena that pinned chunks may take, so that pins cannot starve others."},
+    {.name = "core.reservation_ttl_max",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.reservation_ttl_max; },
+     .min = 0.1,
+     .max = kDay,
+     .doc = "Longest time that a writer may take from reserving room to committing the chunk."},
+    {.name = "core.sessions_max",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.sessions_max; },
+     .min = 1,
+     .max = 1 << 20,
+     .doc = "Most clients at once. Each takes two file descriptors of the daemon."},
+    {.name = "core.spaces_max",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.spaces_max; },
+     .min = 1,
+     .max = 1 << 20,
+     .doc = "Most spaces (models, tenants and salts) since the arena was made."},
+    {.name = "core.leases_per_session_max",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.leases_per_session_max; },
+     .min = 1,
+     .max = 1 << 24,
+     .doc = "Most reads that one client may have under way or hold views of."},
+    {.name = "core.reservations_per_session_max",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.reservations_per_session_max; },
+     .min = 1,
+     .max = 1 << 24,
+     .doc = "Most chunks that one client may be writing at once."},
+    // --- the rest -------------------------------------------------------------------------------
+    {.name = "grpc.listen",
+     .flag = "--grpc-listen",
+     .kind = SettingKind::kListen,
+     .target = [](Config& c) -> SettingTarget { return &c.grpc_listen; },
+     .doc =
+         "Address of the gRPC services (larder.v1.Store and Admin): \"HOST:PORT\", \"unix:PATH\" "
+         "or\n"
+         "\"\" for none. Without authentication: whoever reaches it can read, write and remove."},
+    {.name = "metrics.listen",
+     .flag = "--metrics-listen",
+     .kind = SettingKind::kListen,
+     .target = [](Config& c) -> SettingTarget { return &c.metrics_listen; },
+     .unix_allowed = false,
+     .doc = "Address of the Prometheus metrics over HTTP: \"HOST:PORT\", or \"\" for none."},
+    {.name = "log.level",
+     .flag = "--log-level",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.log_level; },
+     .choices = "debug|info|warning|error",
+     .doc = "Least important events that are logged on standard error."},
+    {.name = "drain.timeout",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.drain_timeout; },
+     .min = 0,
+     .max = kDay,
+     .doc = "How long a daemon that was asked to end waits for chunks that are being written."},
+};
+
+}  // namespace
+
+std::span<const Setting> Settings() { return kSettings; }
+
+const Setting* FindSetting(absl::string_view name) {
+  const auto found = std::find_if(std::begin(kSettings), std::end(kSettings),
+                                  [&](const Setting& setting) { return setting.name == name; });
+  return found == std::end(kSettings) ? nullptr : found;
+}
+
+}  // namespace larder

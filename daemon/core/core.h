@@ -1,0 +1,207 @@
+// The node's brain: every decision about spaces, chunks, reservations and leases is taken here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "common/status.h"
+#include "daemon/core/core_types.h"
+#include "kernels/format/manifest.h"
+#include "storage/arena/block_table.h"
+#include "storage/arena/extent_allocator.h"
+#include "storage/catalog/catalog.h"
+
+namespace larder {
+
+// Removed while a reader held it: its bytes are in use, but a restarted daemon must not find it.
+inline constexpr uint32_t kBlockFlagDoomed = 2;
+
+inline Part PartOf(const BlockRecord& record) {
+  return {record.layer_begin, record.layer_end, record.head_begin, record.head_end};
+}
+
+// Requests and time go in, decisions come out. It moves no bytes, waits for nothing, reads no clock
+// and draws no random numbers, so that the same calls give the same answers. Its one lasting effect
+// is in the block table, whose memory is injected. Not thread-safe: one event loop owns it.
+//
+// A chunk becomes visible when its last part is committed. A leased chunk keeps its bytes until the
+// lease ends, even when it is removed meanwhile. A reservation's extent is never given to anyone
+// else before its writer has committed, aborted or died, even when its deadline has passed; after a
+// restart, for orphan_grace.
+class Core {
+ public:
+  // `blocks` must outlive the core. `unix_ms` is the calendar at `now`, for lasting expiry times.
+  Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, int64_t unix_ms);
+
+  // --- recovery: first the spaces, then once the blocks -------------------------------------
+  absl::StatusOr<SpaceHandle> RestoreSpace(const SpaceDescription& description);
+  RecoveryReport RecoverBlocks(MonotonicTime now);
+  // Arena bytes [0, backed_bytes) may be handed out from now on. Never shrinks.
+  void GrowBackedBytes(uint64_t backed_bytes);
+
+  // --- sessions -----------------------------------------------------------------------------
+  absl::StatusOr<SessionId> OpenSession();
+  // The session's process is gone: its leases and reservations end.
+  void CloseSession(SessionId session);
+  // The session stopped answering but may still write: leases end, reservations become void, but
+  // their extents stay untouched until CloseSession.
+  void RevokeSession(SessionId session);
+
+  // --- spaces -------------------------------------------------------------------------------
+  // Idempotent. RESOURCE_EXHAUSTED when spaces_max are open.
+  absl::StatusOr<SpaceHandle> OpenSpace(const SpaceDescription& description);
+  // Null if there is no such space.
+  const Space* FindSpace(SpaceHandle handle) const;
+  std::optional<SpaceHandle> FindSpace(const SpaceId& id) const;
+  std::span<const std::unique_ptr<Space>> spaces() const { return spaces_; }
+
+  // --- reading ------------------------------------------------------------------------------
+  // How many of `keys`, from the first on, are visible. Touches them, deepest first, if asked.
+  absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys, bool touch,
+                                    MonotonicTime now);
+  // Leases the longest visible prefix of `keys` and tells where the blocks are that overlap
+  // `wanted`. An empty prefix has no lease.
+  absl::StatusOr<AcquireResult> Acquire(SessionId session, SpaceHandle space,
+                                        std::span<const KeyHash> keys, const Part& wanted,
+                                        MonotonicTime now);
+  // Leases one chunk, complete or not, for looking after: it is no use of the chunk and in no
+  // statistics. No lease when there is no such chunk.
+  absl::StatusOr<AcquireResult> AcquireUncounted(SessionId session, SpaceHandle space,
+                                                 const KeyHash& key);
+  absl::Status Release(SessionId session, LeaseId lease);
+  absl::StatusOr<uint32_t> Touch(SpaceHandle space, std::span<const KeyHash> keys,
+                                 MonotonicTime now);
+
+  // --- writing ------------------------------------------------------------------------------
+  // One outcome an item: kGranted with a reservation, or why there is none.
+  absl::StatusOr<std::vector<ReserveOutcome>> Reserve(SessionId session, SpaceHandle space,
+                                                      std::span<const ReserveItem> items,
+                                                      const ReserveOptions& options,
+                                                      MonotonicTime now);
+  // Null if the session has no such reservation.
+  const Reservation* FindReservation(SessionId session, ReservationId id) const;
+  // One status a reservation. List a prefix shallowest first.
+  std::vector<absl::Status> Commit(SessionId session, std::span<const ReservationId> ids,
+                                   MonotonicTime now);
+  absl::Status Abort(SessionId session, ReservationId id);
+
+  // --- administration -----------------------------------------------------------------------
+  // Pins or unpins; returns how many chunks were found. RESOURCE_EXHAUSTED when pinned chunks
+  // would take more than their share; those before the first refused one stay pinned.
+  absl::StatusOr<uint32_t> SetPinned(SpaceHandle space, std::span<const KeyHash> keys, bool pinned);
+  absl::StatusOr<uint32_t> Remove(SpaceHandle space, std::span<const KeyHash> keys,
+                                  RemovalCause cause);
+  // Removes the space's chunks (all spaces' without one), a bounded number a call: call again with
+  // the returned cursor until it is nullopt.
+  std::optional<ChunkIndex> ClearStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                      uint64_t* removed);
+  // A page of the chunks, in no order, starting at `cursor`; likewise bounded.
+  std::optional<ChunkIndex> ListStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                     size_t limit, std::vector<ChunkInfo>* infos) const;
+  std::optional<ChunkInfo> Inspect(SpaceHandle space, const KeyHash& key) const;
+
+  // From now on reservations are refused; reading goes on.
+  void StartDraining() { draining_ = true; }
+  bool draining() const { return draining_; }
+
+  // Expires chunks and reservations, a bounded number a call. Call it a few times a second.
+  void Tick(MonotonicTime now);
+
+  CoreStats Stats() const;
+
+ private:
+  struct Session {
+    absl::flat_hash_set<LeaseId> leases;
+    uint64_t leased_chunks = 0;
+    absl::flat_hash_set<ReservationId> reservations;
+    bool revoked = false;
+  };
+  struct Lease {
+    SessionId session;
+    std::vector<ChunkIndex> chunks;
+  };
+  struct ChunkName {
+    SpaceHandle space;
+    KeyHash key;
+    friend bool operator==(const ChunkName&, const ChunkName&) = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const ChunkName& name) {
+      return H::combine(std::move(h), name.space, name.key);
+    }
+  };
+  // The reservations of one chunk that may still be committed; their parts do not overlap.
+  using Writers = absl::InlinedVector<ReservationId, 2>;
+
+  absl::StatusOr<Session*> LiveSession(SessionId session);
+  absl::StatusOr<Space*> SpaceOf(SpaceHandle handle);
+  ReserveOutcome ReserveOne(SessionId session, Space& space, const ReserveItem& item,
+                            const ReserveOptions& options, MonotonicTime now);
+  absl::Status CheckItem(const Space& space, const ReserveItem& item) const;
+  // Whether `part` is stored already, could be added, or overlaps what is stored.
+  ReserveOutcome::Kind PartFate(ChunkIndex chunk, const Part& part) const;
+  // Whether somebody may still commit a part that overlaps `part`.
+  bool IsBeingWritten(const ChunkName& name, const Part& part) const;
+  void ForgetWriter(ReservationId id, const Reservation& reservation);
+  std::optional<uint64_t> AllocateEvicting(uint64_t bytes);
+  absl::StatusOr<ChunkIndex> CommitOne(SessionId session, ReservationId id, MonotonicTime now);
+  // Puts a committed block under its chunk, which is made if need be, and shows it when complete.
+  ChunkIndex Attach(SpaceHandle space, const KeyHash& key, const KeyHash& parent, uint32_t depth,
+                    BlockIndex block, MonotonicTime now);
+  bool IsComplete(const Space& space, ChunkIndex chunk) const;
+  // A chunk is nothing without one of its parts: it expires when the first of them does.
+  void LimitExpiry(ChunkIndex chunk, MonotonicTime expiry);
+  // The chunk, unless its time is over: then it goes now.
+  ChunkIndex FindUnexpired(SpaceHandle space, const KeyHash& key, MonotonicTime now);
+  // False when the block can't be what it says it is.
+  bool RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime now,
+                    std::vector<std::pair<ChunkIndex, KeyHash>>* parents);
+  void EndReservation(ReservationId id);
+  void VoidReservation(ReservationId id, Reservation& reservation);
+  void EndLease(LeaseId id);
+  void RemoveChunk(ChunkIndex chunk, RemovalCause cause);
+  void FreeChunk(ChunkIndex chunk);
+  void AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* result) const;
+  uint64_t ChunkBytes(ChunkIndex chunk) const;
+  ChunkInfo InfoOf(ChunkIndex chunk) const;
+  MonotonicTime FromUnixMs(int64_t unix_ms) const;
+  int64_t ToUnixMs(MonotonicTime time) const;
+
+  const CoreOptions options_;
+  BlockTable* const blocks_;
+  const int64_t unix_ms_at_zero_;  // the calendar when the monotonic clock showed zero
+  ExtentAllocator allocator_;
+  Catalog catalog_;
+
+  std::vector<std::unique_ptr<Space>> spaces_;
+  absl::flat_hash_map<SpaceId, SpaceHandle> space_by_id_;
+
+  absl::flat_hash_map<SessionId, Session> sessions_;
+  absl::flat_hash_map<LeaseId, Lease> leases_;
+  absl::flat_hash_map<ReservationId, Reservation> reservations_;
+  absl::flat_hash_map<ChunkName, Writers> writers_;
+  absl::btree_set<std::pair<MonotonicTime, ReservationId>> reservation_deadlines_;
+
+  // Extents without a block that nobody gets before orphans_end_.
+  std::vector<BlockRecovery::Extent> orphans_;
+  MonotonicTime orphans_end_;
+
+  uint64_t next_handle_ = 1;
+  uint64_t sequence_ = 0;
+  bool draining_ = false;
+  CoreStats stats_;
+  std::vector<ChunkIndex> scratch_;  // kept between calls so that reading allocates nothing
+};
+
+}  // namespace larder

@@ -1,0 +1,259 @@
+// Removal, pins, listing, statistics and recovery: what operators and start-up need of the core.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "daemon/core/core.h"
+
+namespace larder {
+namespace {
+
+// How many chunks one step of a walk looks at, so that a walk never holds up the event loop.
+constexpr ChunkIndex kChunksPerStepMax = 4096;
+
+}  // namespace
+
+absl::StatusOr<uint32_t> Core::SetPinned(SpaceHandle handle, std::span<const KeyHash> keys,
+                                         bool pinned) {
+  RETURN_IF_ERROR(SpaceOf(handle).status());
+  const auto pinned_bytes_max = static_cast<uint64_t>(options_.pinned_fraction_max *
+                                                      static_cast<double>(options_.data_bytes));
+  uint32_t found = 0;
+  for (const KeyHash& key : keys) {
+    const ChunkIndex chunk = catalog_.Find(handle, key);
+    if (chunk == kNoChunk) continue;
+    ++found;
+    if (catalog_.chunk(chunk).pinned == pinned) continue;
+    const uint64_t bytes = ChunkBytes(chunk);
+    if (pinned && stats_.pinned_bytes + bytes > pinned_bytes_max) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("pinned chunks would exceed their share of ", pinned_bytes_max,
+                       " bytes (pinned_fraction_max) after ", found - 1, " chunks"));
+    }
+    stats_.pinned_bytes = pinned ? stats_.pinned_bytes + bytes : stats_.pinned_bytes - bytes;
+    catalog_.SetPinned(chunk, pinned);
+    catalog_.ForEachBlock(
+        chunk, [&](BlockIndex block) { blocks_->SetFlags(block, pinned ? kBlockFlagPinned : 0); });
+  }
+  return found;
+}
+
+absl::StatusOr<uint32_t> Core::Remove(SpaceHandle handle, std::span<const KeyHash> keys,
+                                      RemovalCause cause) {
+  RETURN_IF_ERROR(SpaceOf(handle).status());
+  uint32_t removed = 0;
+  for (const KeyHash& key : keys) {
+    const ChunkIndex chunk = catalog_.Find(handle, key);
+    if (chunk == kNoChunk) continue;
+    RemoveChunk(chunk, cause);
+    ++removed;
+  }
+  return removed;
+}
+
+void Core::RemoveChunk(ChunkIndex chunk, RemovalCause cause) {
+  ++stats_.removed_chunks[static_cast<size_t>(cause)];
+  Space& space = *spaces_[catalog_.chunk(chunk).space];
+  ++space.stats.removed_chunks[static_cast<size_t>(cause)];
+  if (catalog_.chunk(chunk).pinned) {
+    stats_.pinned_bytes -= ChunkBytes(chunk);
+    catalog_.SetPinned(chunk, false);
+  }
+  // A killed daemon must not find again what was removed, even while a reader still holds it.
+  catalog_.ForEachBlock(chunk,
+                        [&](BlockIndex block) { blocks_->SetFlags(block, kBlockFlagDoomed); });
+  if (catalog_.Unlink(chunk)) FreeChunk(chunk);
+}
+
+void Core::FreeChunk(ChunkIndex chunk) {
+  Space& space = *spaces_[catalog_.chunk(chunk).space];
+  catalog_.ForEachBlock(chunk, [&](BlockIndex block) {
+    const BlockRecord record = blocks_->Read(block);
+    space.stats.resident_bytes -= record.bytes;
+    allocator_.Free(record.offset, record.bytes);
+    blocks_->Free(block);
+  });
+  --space.stats.resident_chunks;
+  catalog_.Erase(chunk);
+}
+
+uint64_t Core::ChunkBytes(ChunkIndex chunk) const {
+  uint64_t bytes = 0;
+  catalog_.ForEachBlock(chunk, [&](BlockIndex block) { bytes += blocks_->Read(block).bytes; });
+  return bytes;
+}
+
+std::optional<ChunkIndex> Core::ClearStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                          uint64_t* removed) {
+  const ChunkIndex end = catalog_.end_index();
+  const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
+  for (; cursor < stop; ++cursor) {
+    const Chunk& chunk = catalog_.chunk(cursor);
+    if (chunk.state != Chunk::State::kVisible && chunk.state != Chunk::State::kPartial) continue;
+    if (space && chunk.space != *space) continue;
+    RemoveChunk(cursor, RemovalCause::kCleared);
+    ++*removed;
+  }
+  if (cursor >= end) return std::nullopt;
+  return cursor;
+}
+
+std::optional<ChunkIndex> Core::ListStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                         size_t limit, std::vector<ChunkInfo>* infos) const {
+  const ChunkIndex end = catalog_.end_index();
+  const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
+  for (; cursor < stop && infos->size() < limit; ++cursor) {
+    const Chunk& chunk = catalog_.chunk(cursor);
+    if (chunk.state != Chunk::State::kVisible && chunk.state != Chunk::State::kPartial) continue;
+    if (space && chunk.space != *space) continue;
+    infos->push_back(InfoOf(cursor));
+  }
+  if (cursor >= end) return std::nullopt;
+  return cursor;
+}
+
+absl::StatusOr<AcquireResult> Core::AcquireUncounted(SessionId session_id, SpaceHandle handle,
+                                                     const KeyHash& key) {
+  ASSIGN_OR_RETURN(Session * session, LiveSession(session_id));
+  ASSIGN_OR_RETURN(Space * space, SpaceOf(handle));
+  if (session->leases.size() >= options_.leases_per_session_max) {
+    return absl::ResourceExhaustedError(absl::StrCat("the session holds ", session->leases.size(),
+                                                     " leases (leases_per_session_max)"));
+  }
+  AcquireResult result;
+  const ChunkIndex chunk = catalog_.Find(handle, key);
+  if (chunk == kNoChunk) return result;
+  result.lease = LeaseId{next_handle_++};
+  catalog_.AddLease(chunk);
+  AppendExtents(chunk, space->description.manifest.WholePart(), &result);
+  leases_.try_emplace(result.lease, Lease{.session = session_id, .chunks = {chunk}});
+  session->leases.insert(result.lease);
+  return result;
+}
+
+std::optional<ChunkInfo> Core::Inspect(SpaceHandle space, const KeyHash& key) const {
+  const ChunkIndex chunk = catalog_.Find(space, key);
+  if (chunk == kNoChunk) return std::nullopt;
+  return InfoOf(chunk);
+}
+
+ChunkInfo Core::InfoOf(ChunkIndex chunk_index) const {
+  const Chunk& chunk = catalog_.chunk(chunk_index);
+  ChunkInfo info{.space = chunk.space,
+                 .key = chunk.key,
+                 .depth = chunk.depth,
+                 .children = chunk.children,
+                 .leases = chunk.leases,
+                 .visible = chunk.state == Chunk::State::kVisible,
+                 .pinned = chunk.pinned,
+                 .last_use = chunk.last_use,
+                 .expiry = std::nullopt,
+                 .bytes = ChunkBytes(chunk_index),
+                 .extents = {}};
+  if (chunk.expiry.nanoseconds != 0) info.expiry = chunk.expiry;
+  catalog_.ForEachBlock(chunk_index, [&](BlockIndex block) {
+    const BlockRecord record = blocks_->Read(block);
+    info.extents.push_back({record.offset, record.bytes, PartOf(record)});
+  });
+  return info;
+}
+
+CoreStats Core::Stats() const {
+  CoreStats stats = stats_;
+  stats.backed_bytes = allocator_.capacity_bytes();
+  stats.free_bytes = allocator_.free_bytes();
+  stats.largest_free_bytes = allocator_.largest_free_bytes();
+  stats.used_bytes = stats.backed_bytes - stats.free_bytes;
+  stats.chunks = catalog_.chunk_count();
+  stats.sessions = sessions_.size();
+  stats.leases = leases_.size();
+  stats.reservations = reservations_.size();
+  return stats;
+}
+
+// --- recovery -----------------------------------------------------------------------------------
+
+absl::StatusOr<SpaceHandle> Core::RestoreSpace(const SpaceDescription& description) {
+  return OpenSpace(description);
+}
+
+RecoveryReport Core::RecoverBlocks(MonotonicTime now) {
+  struct Found {
+    uint64_t sequence;
+    BlockIndex block;
+  };
+  std::vector<Found> found;
+  const BlockRecovery scan = blocks_->Recover([&](uint32_t block, const BlockRecord& record) {
+    if ((record.flags & kBlockFlagDoomed) != 0 || !FindSpace(record.space)) return false;
+    if (record.expiry_unix_ms != 0 && FromUnixMs(record.expiry_unix_ms) <= now) return false;
+    found.push_back({record.sequence, block});
+    return true;
+  });
+  std::sort(found.begin(), found.end(),
+            [](const Found& a, const Found& b) { return a.sequence < b.sequence; });
+
+  RecoveryReport report;
+  report.discarded_blocks = uint64_t{scan.uncommitted} + scan.damaged + scan.refused;
+  std::vector<std::pair<ChunkIndex, KeyHash>> parents;
+  for (const Found& entry : found) {
+    const BlockRecord record = blocks_->Read(entry.block);
+    if (!RecoverBlock(entry.block, record, now, &parents)) {
+      blocks_->Free(entry.block);
+      ++report.discarded_blocks;
+      continue;
+    }
+    report.bytes += record.bytes;
+  }
+  for (const auto& [chunk, parent] : parents) catalog_.LinkParent(chunk, parent);
+  for (const auto& [offset, bytes] : scan.uncommitted_extents) {
+    // What is not free belongs to a committed block: the record was old, or half written.
+    if (allocator_.Claim(offset, bytes).ok()) orphans_.push_back({offset, bytes});
+  }
+  orphans_end_ = now + options_.orphan_grace;
+  report.chunks = catalog_.chunk_count();
+  return report;
+}
+
+bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime now,
+                        std::vector<std::pair<ChunkIndex, KeyHash>>* parents) {
+  const SpaceHandle space = *FindSpace(record.space);
+  const Manifest& manifest = spaces_[space]->description.manifest;
+  if (!manifest.ValidatePart(PartOf(record)).ok()) return false;
+  const ChunkIndex known = catalog_.Find(space, record.key);
+  if (known != kNoChunk && PartFate(known, PartOf(record)) != ReserveOutcome::Kind::kGranted) {
+    return false;
+  }
+  if (!allocator_.Claim(record.offset, record.bytes).ok()) return false;
+  sequence_ = std::max(sequence_, record.sequence);
+  const ChunkIndex chunk = Attach(space, record.key, KeyHash{}, record.depth, block, now);
+  LimitExpiry(chunk,
+              record.expiry_unix_ms == 0 ? MonotonicTime{} : FromUnixMs(record.expiry_unix_ms));
+  if ((record.flags & kBlockFlagPinned) != 0 && !catalog_.chunk(chunk).pinned) {
+    // A kill may have come between the flags of two parts.
+    catalog_.SetPinned(chunk, true);
+    stats_.pinned_bytes += ChunkBytes(chunk);
+    catalog_.ForEachBlock(chunk, [&](BlockIndex b) { blocks_->SetFlags(b, kBlockFlagPinned); });
+  }
+  catalog_.Touch(chunk, now);
+  parents->emplace_back(chunk, record.parent);
+  return true;
+}
+
+void Core::GrowBackedBytes(uint64_t backed_bytes) {
+  backed_bytes = std::min(backed_bytes, options_.data_bytes);
+  if (backed_bytes > allocator_.capacity_bytes()) allocator_.Grow(backed_bytes);
+}
+
+MonotonicTime Core::FromUnixMs(int64_t unix_ms) const {
+  // What the table says may be beyond what a monotonic clock can show.
+  constexpr int64_t kMsMax = std::numeric_limits<int64_t>::max() / 1'000'000;
+  return {std::clamp(unix_ms - unix_ms_at_zero_, -kMsMax, kMsMax) * 1'000'000};
+}
+
+int64_t Core::ToUnixMs(MonotonicTime time) const {
+  return unix_ms_at_zero_ + time.nanoseconds / 1'000'000;
+}
+
+}  // namespace larder

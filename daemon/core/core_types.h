@@ -1,0 +1,165 @@
+// What goes into the core and what comes out of it: plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "kernels/format/manifest.h"
+
+namespace larder {
+
+// Position of a space in the core; stable for the daemon's lifetime.
+using SpaceHandle = uint32_t;
+
+struct CoreOptions {
+  uint64_t data_bytes = 0;
+  uint64_t granule_bytes = 4096;
+  // Arena bytes that may be handed out at the start; the rest follows with GrowBackedBytes.
+  uint64_t backed_bytes = 0;
+  // Keys the hash index, so that callers cannot choose collisions.
+  uint64_t hash_seed = 0;
+  // Longest time from Reserve to Commit; a caller's own deadline is clipped to it.
+  absl::Duration reservation_ttl_max = absl::Seconds(60);
+  // After a restart, extents that the last daemon had handed out to be written are left alone for so
+  // long: their writers may not have noticed its death yet.
+  absl::Duration orphan_grace = absl::Seconds(5);
+  // Pinned chunks may take this share of the arena, so that pins cannot starve everyone else.
+  double pinned_fraction_max = 0.5;
+  uint32_t sessions_max = 4096;
+  uint32_t spaces_max = 4096;
+  uint32_t leases_per_session_max = 65536;
+  // Chunks in all of a session's leases, each counted as often as it is leased.
+  uint32_t leased_chunks_per_session_max = 1u << 19;
+  uint32_t reservations_per_session_max = 65536;
+};
+
+// A part is at least this share of its chunk. So no chunk has more parts, since parts never overlap,
+// and looking at all of them is cheap.
+inline constexpr uint64_t kPartsPerChunkMax = 1024;
+
+// What names a space; the id is derived from it.
+struct SpaceDescription {
+  std::string tenant;
+  std::string salt;
+  Manifest manifest;
+};
+
+enum class RemovalCause : uint8_t { kCapacity, kExpired, kRemoved, kCleared, kCorrupt };
+inline constexpr size_t kRemovalCauses = 5;
+
+struct SpaceStats {
+  uint64_t lookups = 0;
+  uint64_t hit_chunks = 0, miss_chunks = 0;
+  uint64_t hit_bytes = 0, miss_bytes = 0;
+  uint64_t hit_tokens = 0, miss_tokens = 0;
+  uint64_t fetched_chunks = 0, fetched_bytes = 0;
+  uint64_t stored_chunks = 0, stored_bytes = 0;  // committed since the start
+  uint64_t resident_chunks = 0, resident_bytes = 0;
+  std::array<uint64_t, kRemovalCauses> removed_chunks{};
+};
+
+struct Space {
+  SpaceId id;
+  SpaceHandle handle = 0;
+  SpaceDescription description;
+  uint64_t whole_payload_bytes = 0;
+  SpaceStats stats;
+};
+
+struct RecoveryReport {
+  uint64_t chunks = 0, bytes = 0;
+  uint64_t discarded_blocks = 0;  // reserved but never committed, damaged, or of an unknown space
+};
+
+struct PrefixMatch {
+  uint32_t chunks = 0;
+  uint64_t tokens = 0;
+  uint64_t bytes = 0;
+};
+
+// Where one container lies in the arena.
+struct BlockExtent {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+  Part part;
+};
+
+struct AcquireResult {
+  LeaseId lease;  // none when no chunk is held
+  struct LeasedChunk {
+    uint32_t first_extent = 0;
+    uint32_t extent_count = 0;
+  };
+  std::vector<LeasedChunk> chunks;
+  std::vector<BlockExtent> extents;
+};
+
+struct ReserveItem {
+  KeyHash key;
+  KeyHash parent;  // zero: no parent
+  uint32_t depth = 0;
+  Part part;
+  uint64_t bytes = 0;  // of the container
+};
+
+struct ReserveOptions {
+  // Both positive.
+  absl::Duration deadline = absl::InfiniteDuration();  // clipped to reservation_ttl_max
+  absl::Duration ttl = absl::InfiniteDuration();       // of the chunk, from its commit
+  bool pin = false;
+};
+
+struct ReserveOutcome {
+  enum class Kind : uint32_t {
+    kGranted = 0,
+    kExists = 1,    // this part is stored already: nothing to do
+    kBusy = 2,      // another writer has reserved a part that overlaps this one
+    kNoSpace = 3,   // nothing more can be evicted now
+    kOverlaps = 4,  // another split of the chunk is stored
+  };
+  Kind kind = Kind::kNoSpace;
+  ReservationId id;
+  uint64_t offset = 0;
+};
+
+struct Reservation {
+  SessionId session;
+  SpaceHandle space = 0;
+  KeyHash key, parent;
+  uint32_t depth = 0;
+  Part part;
+  uint64_t offset = 0, bytes = 0;
+  uint32_t block = 0;
+  MonotonicTime deadline;
+  absl::Duration ttl = absl::InfiniteDuration();
+  bool pin = false;
+  bool is_void = false;  // its deadline passed or its session was revoked: it can't be committed
+};
+
+struct ChunkInfo {
+  SpaceHandle space = 0;
+  KeyHash key;
+  uint32_t depth = 0, children = 0, leases = 0;
+  bool visible = false, pinned = false;
+  MonotonicTime last_use;
+  std::optional<MonotonicTime> expiry;
+  uint64_t bytes = 0;
+  std::vector<BlockExtent> extents;
+};
+
+struct CoreStats {
+  uint64_t data_bytes = 0, backed_bytes = 0, free_bytes = 0, largest_free_bytes = 0;
+  uint64_t used_bytes = 0, pinned_bytes = 0, reserved_bytes = 0;
+  uint64_t chunks = 0;
+  uint64_t sessions = 0, leases = 0, reservations = 0, void_reservations = 0;
+  uint64_t reserve_no_space = 0, expired_reservations = 0;
+  std::array<uint64_t, kRemovalCauses> removed_chunks{};
+};
+
+}  // namespace larder

@@ -1,0 +1,57 @@
+// One Put: chunks that arrive piece by piece, each stored when its last byte is there.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/status.h"
+#include "daemon/rpc/core_access.h"
+#include "daemon/rpc/payload.h"
+#include "proto/larder/v1/store.pb.h"
+
+namespace larder {
+
+// Space in the arena is reserved only once a whole payload has arrived, so that a slow or silent
+// sender holds up nobody. Belongs to one RPC's thread; what it is given outlives it.
+class PutStream {
+ public:
+  PutStream(const grpc::ServerContext& context, CoreAccess* access, PayloadBudget* budget,
+            v1::PutResponse* response)
+      : context_(context), access_(access), budget_(budget), response_(response) {}
+
+  absl::Status Receive(v1::PutRequest request);
+  // The sender has said that this was all.
+  absl::Status Finish() const;
+
+ private:
+  // The chunk whose payload is arriving.
+  struct Incoming {
+    explicit Incoming(PayloadBudget* budget) : payload(budget) {}
+    ChunkIdentity identity;
+    ReserveOptions options;
+    uint64_t expected_bytes = 0;
+    uint64_t received_bytes = 0;
+    bool exists = false;  // stored already: its payload is dropped as it comes
+    Payload payload;
+  };
+
+  absl::Status Begin(const v1::PutHeader& header);
+  absl::Status Add(std::string piece);
+  absl::Status ResolveSpace(const v1::PutHeader& header);
+  absl::Status LookForPart();
+  absl::Status Store();
+  absl::Status Reserve(ScopedReservation* reservation, std::span<uint8_t>* destination,
+                       ReserveOutcome::Kind* outcome);
+
+  const grpc::ServerContext& context_;
+  CoreAccess* const access_;
+  PayloadBudget* const budget_;
+  v1::PutResponse* const response_;
+  std::optional<SpaceInfo> space_;  // of the last header
+  std::optional<Incoming> incoming_;
+};
+
+}  // namespace larder

@@ -1,0 +1,146 @@
+#include "daemon/rpc/store_service.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/hash.h"
+#include "daemon/node/log.h"
+#include "daemon/rpc/messages.h"
+#include "daemon/rpc/put_stream.h"
+#include "daemon/rpc/rpc_status.h"
+
+namespace larder {
+namespace {
+
+// What all streams together may hold of payload on its way.
+constexpr uint64_t kBufferedBytesMax = uint64_t{1} << 30;
+
+// False when the caller has gone.
+bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, Payload* payload,
+               grpc::ServerWriter<v1::FetchResponse>* writer) {
+  v1::FetchResponse response;
+  v1::FetchHeader& header = *response.mutable_header();
+  header.set_index(index);
+  header.set_key(std::string(identity.key.begin(), identity.key.end()));
+  header.set_parent_hash(HashOrNothing(identity.parent));
+  header.set_depth(identity.depth);
+  header.set_token_count(identity.token_count);
+  FillPart(part, header.mutable_part());
+  header.set_payload_bytes(payload->bytes());
+  if (!writer->Write(response)) return false;
+  for (std::string& piece : payload->pieces()) {
+    response.set_data(std::move(piece));
+    if (!writer->Write(response)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+StoreService::StoreService(CoreAccess* access) : access_(access), budget_(kBufferedBytesMax) {}
+
+grpc::Status StoreService::OpenSpace(grpc::ServerContext* context,
+                                     const v1::OpenSpaceRequest* request,
+                                     v1::OpenSpaceResponse* response) {
+  const absl::StatusOr<SpaceDescription> description =
+      ParseSpaceDescription(request->description());
+  if (!description.ok()) return ToGrpcStatus(description.status());
+  const absl::StatusOr<SpaceInfo> space = access_->OpenSpace(*context, *description);
+  if (!space.ok()) return ToGrpcStatus(space.status());
+  response->set_space_id(ToString(space->id));
+  response->set_manifest_id(ToString(description->manifest.Id()));
+  response->set_chunk_payload_bytes(space->whole_payload_bytes);
+  return grpc::Status::OK;
+}
+
+grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRequest* request,
+                                 v1::MatchResponse* response) {
+  const absl::StatusOr<SpaceId> id = ParseSpaceId("space_id", request->space_id());
+  if (!id.ok()) return ToGrpcStatus(id.status());
+  const absl::StatusOr<std::vector<KeyHash>> keys = ParseKeys(request->keys());
+  if (!keys.ok()) return ToGrpcStatus(keys.status());
+  return ToGrpcStatus(access_->Run(
+      *context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+        ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
+        ASSIGN_OR_RETURN(const PrefixMatch found,
+                         core.Match(space->handle, *keys, request->touch(), now));
+        response->set_chunks(found.chunks);
+        response->set_tokens(found.tokens);
+        response->set_bytes(found.bytes);
+        return absl::OkStatus();
+      }));
+}
+
+grpc::Status StoreService::Put(grpc::ServerContext* context,
+                               grpc::ServerReader<v1::PutRequest>* reader,
+                               v1::PutResponse* response) {
+  PutStream stream(*context, access_, &budget_, response);
+  v1::PutRequest request;
+  while (reader->Read(&request)) {
+    const absl::Status status = stream.Receive(std::move(request));
+    if (!status.ok()) return ToGrpcStatus(status);
+  }
+  // The reader ends in the same way when the caller has gone.
+  if (context->IsCancelled()) return ToGrpcStatus(absl::CancelledError("the caller has gone"));
+  return ToGrpcStatus(stream.Finish());
+}
+
+grpc::Status StoreService::Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
+                                 grpc::ServerWriter<v1::FetchResponse>* writer) {
+  return ToGrpcStatus(FetchChunks(*context, *request, writer));
+}
+
+absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
+                                       const v1::FetchRequest& request, FetchWriter* writer) {
+  ASSIGN_OR_RETURN(const SpaceId id, ParseSpaceId("space_id", request.space_id()));
+  RETURN_IF_ERROR(ParseKeys(request.keys()).status());
+  ASSIGN_OR_RETURN(const SpaceInfo space, access_->FindSpace(context, id));
+  ASSIGN_OR_RETURN(const Part part, ParsePart(request.has_part() ? &request.part() : nullptr,
+                                              space.description.manifest));
+  for (int i = 0; i < request.keys_size(); ++i) {
+    Payload payload(&budget_);
+    ChunkIdentity identity;
+    const absl::StatusOr<bool> found =
+        ReadChunk(context, space, BytesOf(request.keys(i)), part, &payload, &identity);
+    if (!found.ok()) return Annotate(found.status(), absl::StrCat("keys[", i, "]"));
+    if (!*found) return absl::OkStatus();
+    if (!SendChunk(static_cast<uint32_t>(i), identity, part, &payload, writer)) {
+      return absl::CancelledError("the caller has gone");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
+                                             const SpaceInfo& space, std::span<const uint8_t> key,
+                                             const Part& part, Payload* payload,
+                                             ChunkIdentity* identity) {
+  const KeyHash hash = HashKey(key);
+  ScopedLease lease(access_);
+  std::vector<BlockExtent> extents;
+  RETURN_IF_ERROR(access_->Run(
+      context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
+        ASSIGN_OR_RETURN(AcquireResult acquired, core.Acquire(session, space.handle,
+                                                              std::span(&hash, 1), part, now));
+        lease.Hold(acquired.lease);
+        extents = std::move(acquired.extents);
+        return absl::OkStatus();
+      }));
+  if (extents.empty()) return false;
+  const absl::Status read = ReadPayload(access_->arena_data(), space.description, space.id, key,
+                                        extents, part, payload, identity);
+  if (absl::IsDataLoss(read)) {
+    LogError("fetch met a corrupt chunk",
+             {{"key", ToString(hash)}, {"why", std::string(read.message())}});
+    (void)access_->Run(context, [&](Core&, SessionId, MonotonicTime) {
+      access_->node().VerifySoon(space.handle, std::span(&hash, 1));
+      return absl::OkStatus();
+    });
+  }
+  RETURN_IF_ERROR(read);
+  return true;
+}
+
+}  // namespace larder

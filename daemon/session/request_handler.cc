@@ -1,0 +1,299 @@
+#include "daemon/session/request_handler.h"
+
+#include <bit>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/hash.h"
+#include "kernels/format/container.h"
+
+namespace larder {
+namespace {
+
+absl::Duration DurationOrInfinite(uint64_t milliseconds) {
+  // A century is as good as forever and cannot overflow when it is added to a time.
+  constexpr uint64_t kCenturyMs = uint64_t{100} * 365 * 24 * 3600 * 1000;
+  if (milliseconds == 0 || milliseconds > kCenturyMs) return absl::InfiniteDuration();
+  return absl::Milliseconds(milliseconds);
+}
+
+bool HasReply(Opcode opcode) {
+  return opcode != Opcode::kRelease && opcode != Opcode::kAbort && opcode != Opcode::kReportCorrupt;
+}
+
+// Reserved fields and unknown flags are zero, so that a later version can give them a meaning.
+absl::Status CheckZero(absl::string_view what, uint64_t value) {
+  if (value == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": a reserved field or an unknown flag is not zero"));
+}
+
+// Names the closest relative of a new space, which is where an operator should look when hits stay
+// away: same tenant and model, another manifest.
+std::string RelativeNote(const Core& core, const Space& space) {
+  for (const auto& other : core.spaces()) {
+    if (other->id == space.id || other->description.tenant != space.description.tenant ||
+        other->description.manifest.model != space.description.manifest.model ||
+        other->description.manifest == space.description.manifest) {
+      continue;
+    }
+    return absl::StrCat(
+        "space ", ToString(other->id), " of the same model differs in ",
+        DescribeDifference(other->description.manifest, space.description.manifest));
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
+                                    std::span<const uint8_t> arena_data) {
+  const Space* space = core.FindSpace(reservation.space);
+  ASSIGN_OR_RETURN(const ContainerView view,
+                   ContainerView::Parse(arena_data.subspan(reservation.offset, reservation.bytes)));
+  const ChunkIdentity& identity = view.identity();
+  RETURN_IF_ERROR(
+      view.CheckIdentity(space->description.manifest, space->id, identity.key, reservation.part));
+  if (HashKey(identity.key) != reservation.key) {
+    return absl::DataLossError("the container's key is not the one that was reserved");
+  }
+  if (identity.parent != reservation.parent || identity.depth != reservation.depth) {
+    return absl::DataLossError("the container's parent or depth is not what was reserved");
+  }
+  return absl::OkStatus();
+}
+
+RequestHandler::Reply RequestHandler::Handle(SessionId session, const Frame& frame,
+                                             MonotonicTime now) {
+  const auto opcode = static_cast<Opcode>(frame.header.opcode);
+  writer_.Clear();
+  absl::Status status = CheckZero("request frame", frame.header.status | frame.header.reserved);
+  if (status.ok()) status = Dispatch(session, opcode, MessageReader(frame.payload), now);
+  if (!status.ok()) {
+    writer_.Clear();
+    writer_.WriteText(absl::string_view(status.message()).substr(0, kFramePayloadBytesMax));
+  }
+  return {.wanted = HasReply(opcode),
+          .label = {.opcode = frame.header.opcode,
+                    .status = status.code(),
+                    .request_id = frame.header.request_id},
+          .payload = writer_.payload()};
+}
+
+absl::Status RequestHandler::Dispatch(SessionId session, Opcode opcode, MessageReader reader,
+                                      MonotonicTime now) {
+  switch (opcode) {
+    case Opcode::kOpenSpace:
+      return OpenSpace(reader);
+    case Opcode::kMatch:
+      return Match(reader, now);
+    case Opcode::kAcquire:
+      return Acquire(session, reader, now);
+    case Opcode::kRelease: {
+      const auto request = reader.Read<ReleaseRequest>();
+      RETURN_IF_ERROR(reader.Finish("release"));
+      return core_->Release(session, LeaseId{request.lease});
+    }
+    case Opcode::kReserve:
+      return Reserve(session, reader, now);
+    case Opcode::kCommit:
+      return Commit(session, reader, now);
+    case Opcode::kAbort:
+      return Abort(session, reader);
+    case Opcode::kTouch:
+    case Opcode::kPin:
+    case Opcode::kUnpin:
+    case Opcode::kRemove:
+      return CountKeys(opcode, reader, now);
+    case Opcode::kStats:
+      return Stats(reader);
+    case Opcode::kReportCorrupt:
+      return ReportCorrupt(reader);
+  }
+  return absl::UnimplementedError(
+      absl::StrCat("opcode ", static_cast<int>(opcode), " is not known to this daemon"));
+}
+
+absl::Status RequestHandler::OpenSpace(MessageReader& reader) {
+  const auto request = reader.Read<OpenSpaceRequest>();
+  if (request.tenant_bytes > kTenantBytesMax || request.salt_bytes > kSaltBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("open space: tenant or salt longer than ",
+                                                   kTenantBytesMax, " or ", kSaltBytesMax,
+                                                   " bytes"));
+  }
+  SpaceDescription description;
+  description.tenant = std::string(reader.ReadText(request.tenant_bytes));
+  description.salt = std::string(reader.ReadText(request.salt_bytes));
+  const std::span<const uint8_t> manifest = reader.ReadBytes(request.manifest_bytes);
+  RETURN_IF_ERROR(reader.Finish("open space"));
+  RETURN_IF_ERROR(CheckZero("open space", request.reserved));
+  ASSIGN_OR_RETURN(description.manifest, Manifest::Parse(manifest));
+  const SpaceId id =
+      ComputeSpaceId(description.tenant, description.manifest.Id(), description.salt);
+  if (id != SpaceId{request.space_id_low, request.space_id_high}) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "client and daemon disagree on what the manifest means: the client computed ",
+        ToHex(request.space_id_high, request.space_id_low), ", the daemon ", ToString(id)));
+  }
+  ASSIGN_OR_RETURN(const SpaceHandle handle, hooks_.open_space(description));
+  const std::string note = RelativeNote(*core_, *core_->FindSpace(handle));
+  writer_.Write(OpenSpaceReply{.space = handle, .note_bytes = static_cast<uint32_t>(note.size())});
+  writer_.WriteText(note);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opcode opcode,
+                                                     absl::string_view what) {
+  static_assert(sizeof(KeyHash) == sizeof(KeyHashMessage));
+  const auto request = reader.Read<KeysRequest>();
+  keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
+  RETURN_IF_ERROR(reader.Finish(what));
+  const uint32_t known_flags = opcode == Opcode::kMatch ? kMatchTouches : 0;
+  const uint64_t part = opcode == Opcode::kAcquire ? 0 : std::bit_cast<uint64_t>(request.part);
+  RETURN_IF_ERROR(CheckZero(what, request.reserved | (request.flags & ~known_flags) | part));
+  return request;
+}
+
+absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
+  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kMatch, "match"));
+  ASSIGN_OR_RETURN(const PrefixMatch result,
+                   core_->Match(request.space, keys_, (request.flags & kMatchTouches) != 0, now));
+  writer_.Write(MatchReply{
+      .chunks = result.chunks, .reserved = 0, .tokens = result.tokens, .bytes = result.bytes});
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, MonotonicTime now) {
+  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kAcquire, "acquire"));
+  ASSIGN_OR_RETURN(
+      const AcquireResult result,
+      core_->Acquire(session, request.space, keys_, std::bit_cast<Part>(request.part), now));
+  const size_t bytes = sizeof(AcquireReply) + result.chunks.size() * sizeof(LeasedChunkMessage) +
+                       result.extents.size() * sizeof(ExtentMessage);
+  if (bytes > kFramePayloadBytesMax) {
+    (void)core_->Release(session, result.lease);
+    return absl::ResourceExhaustedError(absl::StrCat("acquire: ", result.extents.size(),
+                                                     " parts do not fit one frame; ask for "
+                                                     "fewer chunks at a time"));
+  }
+  writer_.Write(AcquireReply{.lease = result.lease.value,
+                             .chunk_count = static_cast<uint32_t>(result.chunks.size()),
+                             .extent_count = static_cast<uint32_t>(result.extents.size())});
+  for (const auto& chunk : result.chunks) {
+    writer_.Write(LeasedChunkMessage{chunk.first_extent, chunk.extent_count});
+  }
+  for (const BlockExtent& extent : result.extents) {
+    writer_.Write(
+        ExtentMessage{extent.offset, extent.bytes, std::bit_cast<PartMessage>(extent.part)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, MonotonicTime now) {
+  const auto request = reader.Read<ReserveRequest>();
+  const auto messages = reader.ReadArray<ReserveItemMessage>(request.item_count, kMessageItemsMax);
+  RETURN_IF_ERROR(reader.Finish("reserve"));
+  RETURN_IF_ERROR(CheckZero("reserve", request.reserved | (request.flags & ~kReservePins)));
+  std::vector<ReserveItem> items;
+  items.reserve(messages.size());
+  for (const ReserveItemMessage& message : messages) {
+    RETURN_IF_ERROR(CheckZero("reserve: item", message.reserved));
+    items.push_back({.key = std::bit_cast<KeyHash>(message.key),
+                     .parent = std::bit_cast<KeyHash>(message.parent),
+                     .depth = message.depth,
+                     .part = std::bit_cast<Part>(message.part),
+                     .bytes = message.bytes});
+  }
+  const ReserveOptions options{.deadline = DurationOrInfinite(request.deadline_ms),
+                               .ttl = DurationOrInfinite(request.ttl_ms),
+                               .pin = (request.flags & kReservePins) != 0};
+  ASSIGN_OR_RETURN(const std::vector<ReserveOutcome> outcomes,
+                   core_->Reserve(session, request.space, items, options, now));
+  for (const ReserveOutcome& outcome : outcomes) {
+    writer_.Write(ReserveOutcomeMessage{.kind = static_cast<uint32_t>(outcome.kind),
+                                        .reserved = 0,
+                                        .reservation = outcome.id.value,
+                                        .offset = outcome.offset});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Commit(SessionId session, MessageReader& reader, MonotonicTime now) {
+  const auto request = reader.Read<ReservationsRequest>();
+  const auto ids = reader.ReadArray<ReservationId>(request.count, kMessageKeysMax);
+  RETURN_IF_ERROR(reader.Finish("commit"));
+  RETURN_IF_ERROR(CheckZero("commit", request.reserved));
+  // A container that is not what was reserved never becomes visible.
+  std::vector<ReservationId> sound;
+  std::vector<absl::StatusCode> codes(ids.size(), absl::StatusCode::kOk);
+  std::vector<size_t> positions;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const Reservation* reservation = core_->FindReservation(session, ids[i]);
+    if (reservation != nullptr) {
+      const absl::Status checked = CheckReservedContainer(*core_, *reservation, arena_data_);
+      if (!checked.ok()) {
+        codes[i] = checked.code();
+        (void)core_->Abort(session, ids[i]);
+        continue;
+      }
+    }
+    sound.push_back(ids[i]);
+    positions.push_back(i);
+  }
+  const std::vector<absl::Status> statuses = core_->Commit(session, sound, now);
+  for (size_t i = 0; i < statuses.size(); ++i) codes[positions[i]] = statuses[i].code();
+  for (absl::StatusCode code : codes) writer_.Write(static_cast<uint32_t>(code));
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Abort(SessionId session, MessageReader& reader) {
+  const auto request = reader.Read<ReservationsRequest>();
+  const auto ids = reader.ReadArray<ReservationId>(request.count, kMessageKeysMax);
+  RETURN_IF_ERROR(reader.Finish("abort"));
+  RETURN_IF_ERROR(CheckZero("abort", request.reserved));
+  for (ReservationId id : ids) (void)core_->Abort(session, id);
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::CountKeys(Opcode opcode, MessageReader& reader, MonotonicTime now) {
+  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, opcode, "touch, pin, unpin or remove"));
+  absl::StatusOr<uint32_t> count;
+  if (opcode == Opcode::kTouch) {
+    count = core_->Touch(request.space, keys_, now);
+  } else if (opcode == Opcode::kRemove) {
+    count = core_->Remove(request.space, keys_, RemovalCause::kRemoved);
+  } else {
+    count = core_->SetPinned(request.space, keys_, opcode == Opcode::kPin);
+  }
+  RETURN_IF_ERROR(count.status());
+  writer_.Write(CountReply{.count = *count, .reserved = 0});
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Stats(MessageReader& reader) {
+  RETURN_IF_ERROR(reader.Finish("stats"));
+  const CoreStats stats = core_->Stats();
+  writer_.Write(StatsReply{
+      .data_bytes = stats.data_bytes,
+      .used_bytes = stats.used_bytes,
+      .pinned_bytes = stats.pinned_bytes,
+      .reserved_bytes = stats.reserved_bytes,
+      .chunks = stats.chunks,
+      .sessions = stats.sessions,
+      .leases = stats.leases,
+      .reservations = stats.reservations,
+      .evicted_chunks = stats.removed_chunks[static_cast<size_t>(RemovalCause::kCapacity)],
+      .corrupt_chunks = stats.removed_chunks[static_cast<size_t>(RemovalCause::kCorrupt)]});
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::ReportCorrupt(MessageReader& reader) {
+  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kReportCorrupt, "report corrupt"));
+  if (core_->FindSpace(request.space) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no space has the handle ", request.space));
+  }
+  hooks_.report_corrupt(request.space, keys_);
+  return absl::OkStatus();
+}
+
+}  // namespace larder

@@ -1,0 +1,68 @@
+// Turns a client's frames into calls of the core and the core's answers into frames.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/ids.h"
+#include "common/status.h"
+#include "daemon/core/core.h"
+#include "transport/local/frame.h"
+#include "transport/local/message_codec.h"
+#include "transport/local/message_format.h"
+
+namespace larder {
+
+// What the handler needs from the node around it.
+struct RequestHandlerHooks {
+  // A client asks for this space; OK once it is open and will be known after a restart.
+  std::function<absl::StatusOr<SpaceHandle>(const SpaceDescription&)> open_space;
+  // A client says that these chunks failed their checksum; nothing is taken on its word.
+  std::function<void(SpaceHandle, std::vector<KeyHash>)> report_corrupt;
+};
+
+// A request frame is hostile input: everything in it is bounded before use. Not thread-safe; owned
+// by the event loop, like the core. `arena_data` is the arena's mapping, into which clients write.
+class RequestHandler {
+ public:
+  RequestHandler(Core* core, std::span<const uint8_t> arena_data, RequestHandlerHooks hooks)
+      : core_(core), arena_data_(arena_data), hooks_(std::move(hooks)) {}
+
+  // The answer to one frame; payload is valid until the next call.
+  struct Reply {
+    bool wanted = true;  // false: the operation has no reply
+    FrameLabel label;
+    std::span<const uint8_t> payload;
+  };
+  Reply Handle(SessionId session, const Frame& frame, MonotonicTime now);
+
+ private:
+  absl::Status Dispatch(SessionId session, Opcode opcode, MessageReader reader, MonotonicTime now);
+  absl::Status OpenSpace(MessageReader& reader);
+  absl::Status Match(MessageReader& reader, MonotonicTime now);
+  absl::Status Acquire(SessionId session, MessageReader& reader, MonotonicTime now);
+  absl::Status Reserve(SessionId session, MessageReader& reader, MonotonicTime now);
+  absl::Status Commit(SessionId session, MessageReader& reader, MonotonicTime now);
+  absl::Status Abort(SessionId session, MessageReader& reader);
+  absl::Status CountKeys(Opcode opcode, MessageReader& reader, MonotonicTime now);
+  absl::Status Stats(MessageReader& reader);
+  absl::Status ReportCorrupt(MessageReader& reader);
+  absl::StatusOr<KeysRequest> ReadKeys(MessageReader& reader, Opcode opcode,
+                                       absl::string_view what);
+
+  Core* const core_;
+  const std::span<const uint8_t> arena_data_;
+  const RequestHandlerHooks hooks_;
+  MessageWriter writer_;
+  std::vector<KeyHash> keys_;
+};
+
+// OK when a whole and unmistakable container of this reservation lies in its extent. The planes'
+// bytes are not summed: every reader does that.
+absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
+                                    std::span<const uint8_t> arena_data);
+
+}  // namespace larder

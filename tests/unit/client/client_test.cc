@@ -1,0 +1,279 @@
+// The client against a node in the same process.
+#include "client/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/client/client_fixture.h"
+
+namespace larder {
+namespace {
+
+constexpr uint64_t kArenaBytes = uint64_t{64} << 20;
+
+class ClientTest : public testing::TestWithParam<bool> {
+ protected:
+  ClientTest() : node_(TestNodeOptions(directory_.path(), kArenaBytes)) {
+    client_ = Connect();
+    space_.emplace(*client_->Open(manifest_));
+  }
+
+  std::unique_ptr<Client> Connect() {
+    auto client = Client::Connect(
+        {.socket_path = directory_.path() + "/larder.sock", .use_rings = GetParam()});
+    EXPECT_TRUE(client.ok()) << client.status();
+    EXPECT_TRUE((*client)->connected());
+    return *std::move(client);
+  }
+
+  size_t ChunkBytes() const { return manifest_.PayloadBytes(manifest_.WholePart()); }
+
+  const Manifest manifest_ = TestManifest();
+  TemporaryDirectory directory_;
+  RunningNode node_;
+  std::unique_ptr<Client> client_;
+  std::optional<ClientSpace> space_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Transports, ClientTest, testing::Values(true, false),
+                         [](const auto& tested) { return tested.param ? "Rings" : "Socket"; });
+
+TEST_P(ClientTest, WhatIsPutIsMatchedAndFetched) {
+  const auto keys = TestKeys(1, 10);
+  EXPECT_EQ(space_->Match(keys).chunks, 0u);
+  ChunkBuffers sources(10, ChunkBytes());
+  sources.Randomise(7);
+  const PutResult put = space_->Put(keys, sources.sources());
+  ASSERT_TRUE(put.status.ok()) << put.status;
+  EXPECT_EQ(put.stored, 10u);
+
+  const MatchResult match = space_->Match(keys);
+  EXPECT_TRUE(match.status.ok()) << match.status;
+  EXPECT_EQ(match.chunks, 10u);
+  EXPECT_EQ(match.tokens, 10u * manifest_.tokens_per_chunk);
+  EXPECT_EQ(match.bytes, 10u * ChunkBytes());
+
+  ChunkBuffers destinations(10, ChunkBytes());
+  const FetchResult fetch = space_->Fetch(keys, destinations.destinations());
+  ASSERT_TRUE(fetch.status.ok()) << fetch.status;
+  EXPECT_EQ(fetch.chunks, 10u);
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(destinations[i], sources[i]) << i;
+}
+
+TEST_P(ClientTest, AFetchBeyondThePrefixIsAShorterPrefix) {
+  const auto keys = TestKeys(2, 6);
+  ChunkBuffers sources(6, ChunkBytes());
+  sources.Randomise(8);
+  ASSERT_EQ(space_->Put(KeySpan(keys).Subspan(0, 4), sources.sources().first(4)).stored, 4u);
+  ChunkBuffers destinations(6, ChunkBytes());
+  const FetchResult fetch = space_->Fetch(keys, destinations.destinations());
+  EXPECT_EQ(fetch.chunks, 4u);
+  EXPECT_TRUE(absl::IsNotFound(fetch.status)) << fetch.status;
+}
+
+TEST_P(ClientTest, PuttingTwiceStoresOnce) {
+  const auto keys = TestKeys(3, 3);
+  ChunkBuffers sources(3, ChunkBytes());
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 3u);
+  const PutResult again = space_->Put(keys, sources.sources());
+  EXPECT_TRUE(again.status.ok()) << again.status;
+  EXPECT_EQ(again.stored, 0u);
+  EXPECT_EQ(again.already_stored, 3u);
+}
+
+TEST_P(ClientTest, AViewKeepsItsBytesUntilItEnds) {
+  const auto keys = TestKeys(4, 2);
+  ChunkBuffers sources(2, ChunkBytes());
+  sources.Randomise(9);
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 2u);
+  {
+    absl::StatusOr<ChunkView> view = space_->View(keys);
+    ASSERT_TRUE(view.ok()) << view.status();
+    ASSERT_EQ(view->chunks(), 2u);
+    ASSERT_EQ(*space_->Remove(keys), 2u);
+    EXPECT_EQ(space_->Match(keys).chunks, 0u);
+    EXPECT_TRUE(view->intact());
+    const absl::StatusOr<ContainerView> container = view->Open(1);
+    ASSERT_TRUE(container.ok()) << container.status();
+    EXPECT_TRUE(container->VerifyBodies().ok());
+    EXPECT_EQ(client_->Stats()->leases, 1u);
+  }
+  EXPECT_EQ(client_->Stats()->leases, 0u);
+  EXPECT_EQ(client_->Stats()->used_bytes, 0u);
+}
+
+TEST_P(ClientTest, RanksWriteSlicesAndOthersReadThem) {
+  const auto keys = TestKeys(5, 2);
+  ChunkBuffers whole(2, ChunkBytes());
+  whole.Randomise(10);
+  const uint64_t head_bytes = manifest_.HeadBytes();
+  // Two ranks, two heads each: a rank's payload takes its heads out of every plane.
+  for (uint16_t rank = 0; rank < 2; ++rank) {
+    std::vector<std::vector<ConstSegment>> pieces(2);
+    std::vector<GatherList> sources;
+    for (size_t chunk = 0; chunk < 2; ++chunk) {
+      for (size_t plane = 0; plane < manifest_.layers * 2; ++plane) {
+        pieces[chunk].push_back(
+            {whole[chunk].data() + (plane * 4 + rank * 2) * head_bytes, 2 * head_bytes});
+      }
+      sources.emplace_back(pieces[chunk]);
+    }
+    PutOptions options;
+    options.part = Part{0, 4, static_cast<uint16_t>(rank * 2), static_cast<uint16_t>(rank * 2 + 2)};
+    const PutResult put = space_->Put(keys, sources, options);
+    ASSERT_TRUE(put.status.ok()) << put.status;
+    EXPECT_EQ(space_->Match(keys).chunks, rank == 0 ? 0u : 2u);
+  }
+  ChunkBuffers destinations(2, ChunkBytes());
+  ASSERT_EQ(space_->Fetch(keys, destinations.destinations()).chunks, 2u);
+  EXPECT_EQ(destinations[1], whole[1]);
+  // Another degree of parallelism: one head, which lies in the second slice.
+  ChunkBuffers one_head(2, ChunkBytes() / 4);
+  FetchOptions options;
+  options.part = Part{0, 4, 3, 4};
+  ASSERT_EQ(space_->Fetch(keys, one_head.destinations(), options).chunks, 2u);
+  EXPECT_TRUE(std::equal(one_head[0].begin(), one_head[0].begin() + head_bytes,
+                         whole[0].begin() + 3 * head_bytes));
+  PutOptions overlapping;
+  overlapping.part = Part{0, 4, 1, 3};
+  ChunkBuffers half(2, ChunkBytes() / 2);
+  EXPECT_TRUE(absl::IsAlreadyExists(space_->Put(keys, half.sources(), overlapping).status));
+}
+
+TEST_P(ClientTest, ACorruptChunkIsAMissAndIsRemoved) {
+  const auto keys = TestKeys(6, 3);
+  ChunkBuffers sources(3, ChunkBytes());
+  sources.Randomise(11);
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 3u);
+  {
+    absl::StatusOr<ChunkView> view = space_->View(keys);
+    auto bytes = view->extents(1)[0].bytes;
+    const_cast<uint8_t&>(bytes[bytes.size() - 1]) ^= 1;
+  }
+  ChunkBuffers destinations(3, ChunkBytes());
+  const FetchResult fetch = space_->Fetch(keys, destinations.destinations());
+  EXPECT_EQ(fetch.chunks, 1u);
+  EXPECT_TRUE(absl::IsDataLoss(fetch.status)) << fetch.status;
+  for (int i = 0; i < 500 && client_->Stats()->corrupt_chunks == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  EXPECT_EQ(client_->Stats()->corrupt_chunks, 1u);
+  EXPECT_EQ(space_->Match(keys).chunks, 1u);
+}
+
+TEST_P(ClientTest, AFullArenaEvictsTheDeepestOfTheOldest) {
+  const size_t container = RawContainerBytes(manifest_, manifest_.WholePart());
+  const size_t capacity = kArenaBytes / ((container + 4095) / 4096 * 4096);
+  ChunkBuffers one(100, ChunkBytes());
+  const auto first = TestKeys(100, 100);
+  ASSERT_EQ(space_->Put(first, one.sources()).stored, 100u);
+  for (uint32_t chain = 1; chain * 100 < capacity + 50; ++chain) {
+    const auto keys = TestKeys(100 + chain, 100);
+    const PutResult put = space_->Put(keys, one.sources());
+    ASSERT_EQ(put.stored, 100u) << put.status;
+  }
+  const uint32_t left = space_->Match(first).chunks;
+  EXPECT_LT(left, 100u);
+  EXPECT_GT(client_->Stats()->evicted_chunks, 0u);
+}
+
+TEST_P(ClientTest, PinnedChunksStayAndBadCallsAreNamed) {
+  const auto keys = TestKeys(7, 4);
+  ChunkBuffers sources(4, ChunkBytes());
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 4u);
+  EXPECT_EQ(*space_->Pin(keys), 4u);
+  EXPECT_GT(client_->Stats()->pinned_bytes, 0u);
+  EXPECT_EQ(*space_->Unpin(keys), 4u);
+  EXPECT_EQ(client_->Stats()->pinned_bytes, 0u);
+  EXPECT_EQ(*space_->Touch(keys), 4u);
+
+  const uint8_t byte = 0;
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Match(KeySpan(&byte, 65, 1)).status));
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Fetch(keys, {}).status));
+  ChunkBuffers small(4, ChunkBytes() - 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Fetch(keys, small.destinations()).status));
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Put(TestKeys(8, 4), small.sources()).status));
+  EXPECT_EQ(client_->Stats()->reservations, 0u);
+  EXPECT_EQ(client_->Stats()->leases, 0u);
+}
+
+TEST_P(ClientTest, AnotherManifestIsAnotherSpaceAndSaysSo) {
+  const auto keys = TestKeys(9, 1);
+  ChunkBuffers sources(1, ChunkBytes());
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 1u);
+  Manifest other = manifest_;
+  other.element_type = ElementType::kFloat16;
+  absl::StatusOr<ClientSpace> space = client_->Open(other);
+  ASSERT_TRUE(space.ok()) << space.status();
+  EXPECT_EQ(space->Match(keys).chunks, 0u);
+  EXPECT_THAT(space->note(), testing::HasSubstr("element"));
+  EXPECT_EQ(client_->Open(manifest_, "another-tenant")->Match(keys).chunks, 0u);
+}
+
+TEST_P(ClientTest, AsynchronousCallsEndAndCanBeCancelled) {
+  const auto keys = TestKeys(10, 8);
+  ChunkBuffers sources(8, ChunkBytes());
+  sources.Randomise(12);
+  Operation<PutResult> put = space_->PutAsync(keys, sources.sources());
+  EXPECT_EQ(put.Wait().stored, 8u);
+  ChunkBuffers destinations(8, ChunkBytes());
+  Operation<FetchResult> fetch = space_->FetchAsync(keys, destinations.destinations());
+  EXPECT_EQ(fetch.Wait().chunks, 8u);
+  EXPECT_EQ(destinations[7], sources[7]);
+  FetchOptions cancelled;
+  cancelled.cancel.Cancel();
+  EXPECT_TRUE(
+      absl::IsCancelled(space_->Fetch(keys, destinations.destinations(), cancelled).status));
+  EXPECT_EQ(client_->Stats()->leases, 0u);
+}
+
+TEST_P(ClientTest, ManyThreadsShareOneClient) {
+  std::vector<std::thread> threads;
+  for (uint32_t thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([this, thread] {
+      for (uint32_t round = 0; round < 20; ++round) {
+        const auto keys = TestKeys(1000 + thread * 100 + round, 5);
+        ChunkBuffers sources(5, ChunkBytes());
+        sources.Randomise(thread * 1000 + round);
+        EXPECT_EQ(space_->Put(keys, sources.sources()).stored, 5u);
+        ChunkBuffers destinations(5, ChunkBytes());
+        EXPECT_EQ(space_->Fetch(keys, destinations.destinations()).chunks, 5u);
+        EXPECT_EQ(destinations[4], sources[4]);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_P(ClientTest, ARestartedDaemonIsFoundAgainWithItsChunks) {
+  const auto keys = TestKeys(11, 5);
+  ChunkBuffers sources(5, ChunkBytes());
+  sources.Randomise(13);
+  ASSERT_EQ(space_->Put(keys, sources.sources()).stored, 5u);
+  node_.Stop();
+  EXPECT_EQ(space_->Match(keys).chunks, 0u);
+  RunningNode again(TestNodeOptions(directory_.path(), kArenaBytes));
+  for (int i = 0; i < 3000 && space_->Match(keys).chunks == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ChunkBuffers destinations(5, ChunkBytes());
+  ASSERT_EQ(space_->Fetch(keys, destinations.destinations()).chunks, 5u);
+  EXPECT_EQ(destinations[2], sources[2]);
+}
+
+TEST(ClientWithoutDaemonTest, EveryCallIsAFastMissWithAReason) {
+  TemporaryDirectory directory;
+  auto client = Client::Connect({.socket_path = directory.path() + "/none.sock"});
+  ASSERT_TRUE(client.ok());
+  EXPECT_FALSE((*client)->connected());
+  auto space = (*client)->Open(TestManifest());
+  ASSERT_TRUE(space.ok()) << space.status();
+  const auto keys = TestKeys(1, 1);
+  const MatchResult match = space->Match(keys);
+  EXPECT_EQ(match.chunks, 0u);
+  EXPECT_TRUE(absl::IsUnavailable(match.status)) << match.status;
+  EXPECT_THAT(std::string(match.status.message()), testing::HasSubstr("none.sock"));
+}
+
+}  // namespace
+}  // namespace larder

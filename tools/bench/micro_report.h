@@ -1,0 +1,17 @@
+// What the micro-benchmark says, for people and for programs.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+#include "tools/bench/micro.h"
+
+namespace larder {
+
+// One JSON object: the figures by name, and under "raw" what they were made of.
+std::string MicroReportJson(const MicroReport& report);
+
+// A row a figure: its value, its goal, what limits it; then the raw figures.
+void PrintMicroReport(const MicroReport& report, FILE* file);
+
+}  // namespace larder

@@ -1,0 +1,286 @@
+#include "tools/bench/replay.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/hash.h"
+#include "common/status.h"
+#include "tools/bench/chunk_memory.h"
+#include "tools/bench/geometry.h"
+#include "tools/workload/content.h"
+
+namespace larder {
+namespace {
+
+// Engine memory of one thread: a longer prefix is fetched and put in several calls.
+constexpr uint64_t kBufferBytes = uint64_t{64} << 20;
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+
+MonotonicTime Now() { return SystemClock::Get().Now(); }
+
+// One thread's engine: takes requests until there are none.
+class ReplayThread {
+ public:
+  ReplayThread(ClientSpace space, const ReplayOptions& options, ChunkMemory memory)
+      : space_(std::move(space)), options_(options), memory_(std::move(memory)) {}
+
+  absl::Status Run(RequestDispenser& dispenser, std::atomic<uint64_t>& finished) {
+    for (;;) {
+      ASSIGN_OR_RETURN(const std::optional<Request> request, dispenser.Next());
+      if (!request) return absl::OkStatus();
+      const absl::Status checked = CheckBlockCount(*request);
+      if (checked.ok()) RunOne(*request);
+      dispenser.Finish(*request);
+      RETURN_IF_ERROR(checked);
+      finished.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+  const ReplayCounts& counts() const { return counts_; }
+
+ private:
+  // More ids than blocks, even with a partial one, mean another block size: with this one the first
+  // ids would pass for longer prefixes than they name.
+  absl::Status CheckBlockCount(const Request& request) const {
+    const uint64_t most = request.input_tokens / options_.tokens_per_block + 1;
+    if (request.block_ids.size() <= most) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a prompt of ", request.input_tokens, " tokens has ", request.block_ids.size(),
+        " block ids; of ", options_.tokens_per_block, " tokens it can have ", most,
+        " at most: the workload's blocks have another size (--tokens-per-block)"));
+  }
+
+  void RunOne(const Request& request) {
+    // Ids past the last full block stand for a partial one, which is never stored.
+    const size_t blocks =
+        std::min<size_t>(request.block_ids.size(), request.input_tokens / options_.tokens_per_block);
+    keys_.clear();
+    for (size_t i = 0; i < blocks; ++i) {
+      keys_.push_back(KeyBytes(options_.name_space, request.block_ids[i]));
+    }
+    const size_t hits = FetchAll(MatchAll());
+    PutFrom(hits);
+    ++counts_.requests;
+    counts_.tokens += request.input_tokens;
+    counts_.hit_tokens += hits * options_.tokens_per_block;
+    counts_.blocks += blocks;
+    counts_.hit_blocks += hits;
+    counts_.partial_blocks_skipped += request.block_ids.size() - blocks;
+  }
+
+  size_t MatchAll() {
+    if (keys_.empty()) return 0;
+    const MonotonicTime begin = Now();
+    const MatchResult matched = space_.Match(keys_);
+    counts_.match_latency.Record(Now() - begin);
+    if (!matched.status.ok()) counts_.AddError("match", matched.status);
+    return matched.chunks;
+  }
+
+  // Fetches the first `count` blocks and returns how many came whole and right.
+  size_t FetchAll(size_t count) {
+    size_t fetched = 0;
+    while (fetched < count) {
+      const size_t wanted = std::min(memory_.chunk_count(), count - fetched);
+      const size_t right = FetchWindow(fetched, wanted);
+      fetched += right;
+      if (right < wanted) break;
+    }
+    return fetched;
+  }
+
+  size_t FetchWindow(size_t first, size_t count) {
+    const KeySpan keys = KeySpan(keys_).Subspan(first, count);
+    const MonotonicTime begin = Now();
+    const FetchResult result = space_.Fetch(keys, memory_.destinations(0, count));
+    counts_.fetch_time += Now() - begin;
+    counts_.bytes_fetched += result.bytes;
+    if (absl::IsNotFound(result.status)) {
+      counts_.blocks_evicted_before_fetch += count - result.chunks;
+    } else if (!result.status.ok()) {
+      if (absl::IsDataLoss(result.status)) ++counts_.corrupt;
+      counts_.AddError("fetch", result.status);
+    }
+    size_t right = 0;
+    while (right < result.chunks && CheckBlock(first + right, memory_.chunk(right))) ++right;
+    return right;
+  }
+
+  bool CheckBlock(size_t block, std::span<const uint8_t> bytes) {
+    const size_t wrong = CheckContent(HashKey(keys_[block]), 0, bytes);
+    if (wrong == bytes.size()) return true;
+    ++counts_.corrupt;
+    counts_.AddError("check", absl::DataLossError(absl::StrCat(
+                                  "block ", block, " of a prompt came back with a wrong byte at ",
+                                  wrong, " of ", bytes.size())));
+    return false;
+  }
+
+  // What the model would compute now: every block that was not fetched.
+  void PutFrom(size_t first) {
+    while (first < keys_.size()) {
+      const size_t count = std::min(memory_.chunk_count(), keys_.size() - first);
+      if (!PutWindow(first, count)) break;  // What follows would not be found without it.
+      first += count;
+    }
+  }
+
+  bool PutWindow(size_t first, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      FillContent(HashKey(keys_[first + i]), 0, memory_.chunk(i));
+    }
+    PutOptions put_options;
+    put_options.first_depth = static_cast<uint32_t>(first);
+    if (first > 0) put_options.parent = keys_[first - 1];
+    const MonotonicTime begin = Now();
+    const PutResult result = space_.Put(KeySpan(keys_).Subspan(first, count),
+                                        memory_.sources(0, count), put_options);
+    counts_.put_time += Now() - begin;
+    counts_.bytes_put += result.bytes;
+    counts_.blocks_put += result.stored;
+    counts_.blocks_already_stored += result.already_stored;
+    if (result.status.ok()) return true;
+    ++counts_.put_failures[absl::StatusCodeToString(result.status.code())];
+    // A full store is an answer: the engine goes on without storing.
+    if (!absl::IsResourceExhausted(result.status)) counts_.AddError("put", result.status);
+    return false;
+  }
+
+  ClientSpace space_;
+  const ReplayOptions& options_;
+  const ChunkMemory memory_;
+  std::vector<Sha256Digest> keys_;  // of the current request's full blocks
+  ReplayCounts counts_;
+};
+
+// Runs the threads of a replay and gathers what they say.
+class ReplayRun {
+ public:
+  ReplayRun(ClientSpace space, const ReplayOptions& options, RequestDispenser& dispenser)
+      : space_(std::move(space)), options_(options), dispenser_(dispenser) {}
+
+  absl::Status Prepare() {
+    const uint64_t block_bytes = options_.bytes_per_token * options_.tokens_per_block;
+    const size_t chunks = std::max<uint64_t>(1, kBufferBytes / block_bytes);
+    for (int i = 0; i < options_.concurrency; ++i) {
+      ASSIGN_OR_RETURN(ChunkMemory memory, ChunkMemory::Create(chunks, block_bytes));
+      workers_.push_back(std::make_unique<ReplayThread>(space_, options_, std::move(memory)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(const std::function<void(uint64_t)>& progress) {
+    running_ = workers_.size();
+    std::vector<std::thread> threads;
+    for (const auto& worker : workers_) {
+      threads.emplace_back([this, &worker] { RunWorker(*worker); });
+    }
+    {
+      std::unique_lock lock(mutex_);
+      while (running_ > 0) {
+        changed_.wait_for(lock, kProgressInterval);
+        progress(finished_.load(std::memory_order_relaxed));
+      }
+    }
+    for (std::thread& thread : threads) thread.join();
+    return status_;
+  }
+
+  ReplayCounts Sum() const {
+    ReplayCounts sum;
+    for (const auto& worker : workers_) sum.Add(worker->counts());
+    return sum;
+  }
+
+ private:
+  void RunWorker(ReplayThread& worker) {
+    const absl::Status status = worker.Run(dispenser_, finished_);
+    if (!status.ok()) dispenser_.Stop();
+    std::lock_guard lock(mutex_);
+    if (status_.ok()) status_ = status;
+    --running_;
+    changed_.notify_all();
+  }
+
+  const ClientSpace space_;
+  const ReplayOptions& options_;
+  RequestDispenser& dispenser_;
+  std::vector<std::unique_ptr<ReplayThread>> workers_;
+  std::atomic<uint64_t> finished_{0};
+
+  std::mutex mutex_;  // guards the following
+  std::condition_variable changed_;
+  size_t running_ = 0;
+  absl::Status status_;
+};
+
+}  // namespace
+
+void ReplayCounts::Add(const ReplayCounts& other) {
+  requests += other.requests;
+  tokens += other.tokens;
+  hit_tokens += other.hit_tokens;
+  blocks += other.blocks;
+  hit_blocks += other.hit_blocks;
+  partial_blocks_skipped += other.partial_blocks_skipped;
+  bytes_fetched += other.bytes_fetched;
+  bytes_put += other.bytes_put;
+  blocks_put += other.blocks_put;
+  blocks_already_stored += other.blocks_already_stored;
+  blocks_evicted_before_fetch += other.blocks_evicted_before_fetch;
+  corrupt += other.corrupt;
+  errors += other.errors;
+  for (const std::string& text : other.error_texts) {
+    if (error_texts.size() < kReplayErrorsKeptMax) error_texts.push_back(text);
+  }
+  for (const auto& [cause, count] : other.put_failures) put_failures[cause] += count;
+  fetch_time += other.fetch_time;
+  put_time += other.put_time;
+  match_latency.Merge(other.match_latency);
+}
+
+void ReplayCounts::AddError(absl::string_view where, const absl::Status& status) {
+  ++errors;
+  if (error_texts.size() < kReplayErrorsKeptMax) {
+    error_texts.push_back(absl::StrCat(where, ": ", status.ToString()));
+  }
+}
+
+absl::StatusOr<ReplayReport> Replay(Client& client, std::unique_ptr<RequestSource> source,
+                                    const ReplayOptions& options,
+                                    const std::function<void(uint64_t)>& progress) {
+  if (options.concurrency < 1 || options.concurrency > kReplayThreadsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("concurrency is ", options.concurrency,
+                                                   ", must be 1 to ", kReplayThreadsMax));
+  }
+  ASSIGN_OR_RETURN(const Manifest manifest,
+                   ManifestOfSize(options.bytes_per_token, options.tokens_per_block));
+  ASSIGN_OR_RETURN(const ClientSpace space, client.Open(manifest));
+  ASSIGN_OR_RETURN(const StoreStats before, client.Stats());
+  RequestDispenser dispenser(std::move(source), options.pace, SystemClock::Get());
+  ReplayRun run(space, options, dispenser);
+  RETURN_IF_ERROR(run.Prepare());
+  const MonotonicTime begin = Now();
+  RETURN_IF_ERROR(run.Run(progress));
+  ReplayReport report;
+  report.elapsed = Now() - begin;
+  report.counts = run.Sum();
+  report.block_bytes = manifest.PayloadBytes(manifest.WholePart());
+  // Errors of the replay are in the report; a daemon that died during it must not hide them.
+  if (const absl::StatusOr<StoreStats> after = client.Stats(); after.ok()) {
+    report.stats = *after;
+    report.evicted_chunks = after->evicted_chunks - before.evicted_chunks;
+  } else {
+    report.counts.AddError("stats", after.status());
+  }
+  return report;
+}
+
+}  // namespace larder

@@ -1,0 +1,98 @@
+// What larderctl was asked to do.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace larder {
+
+// How a command line names a space: by its id, by its manifest, or not at all when the daemon has
+// only one.
+struct SpaceChoice {
+  std::string id;  // lower-case hexadecimal digits: an id, or what only one id begins with
+  bool all = false;
+  std::string manifest_file;
+  std::vector<std::string> manifest_fields;  // "layers=32"
+  std::string tenant = "default";
+  std::string salt;
+
+  bool ByManifest() const { return !manifest_file.empty() || !manifest_fields.empty(); }
+};
+
+// Chunks as the command line names them: all by their keys, or all by their hashes.
+struct KeyChoice {
+  std::vector<std::string> keys;    // bytes
+  std::vector<std::string> hashes;  // 32 lower-case hexadecimal digits
+
+  size_t size() const { return keys.size() + hashes.size(); }
+};
+
+// A plain value; each command reads the fields of its own options.
+struct Invocation {
+  enum class Command {
+    kPrintText,
+    kStatus,
+    kSpaces,
+    kChunks,
+    kInspect,
+    kMatch,
+    kPut,
+    kGet,
+    kPin,
+    kUnpin,
+    kRemove,
+    kClear,
+    kVerify,
+    kDrain,
+    kTop,
+    kVersion,
+  };
+
+  Command command = Command::kPrintText;
+  std::string text;  // the help, for kPrintText
+
+  bool json = false;
+  std::string address;
+  std::string socket_path;
+  absl::Duration timeout;
+
+  SpaceChoice space;
+  KeyChoice keys;
+
+  // chunks
+  bool visible_only = false, pinned_only = false;
+  uint32_t min_depth = 0;
+  std::string hash_prefix;
+  std::optional<uint64_t> limit;  // none: all
+  std::string page_token;
+
+  bool verify = false;  // inspect
+
+  // put and get
+  std::string file;
+  std::string parent;  // bytes of a key, or empty
+  uint32_t depth = 0;
+  absl::Duration ttl = absl::InfiniteDuration();
+  bool pin = false;
+
+  bool yes = false;  // clear
+
+  // top
+  absl::Duration interval;
+  bool once = false;
+};
+
+// Returns the value of an environment variable, or null.
+using EnvironmentReader = std::function<const char*(const char* name)>;
+
+// `arguments` without the program's name. INVALID_ARGUMENT says what makes no sense.
+absl::StatusOr<Invocation> ParseCommandLine(const std::vector<std::string>& arguments,
+                                            const EnvironmentReader& environment);
+
+}  // namespace larder

@@ -1,0 +1,180 @@
+// The payloads of operation frames, after the handshake. docs/formats/local_protocol.md lists them;
+// everything is little-endian and a multiple of 8 bytes, so that arrays behind a struct are
+// aligned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "transport/local/frame_format.h"
+
+namespace larder {
+
+// A reply repeats the request's opcode and id. A reply with a status other than OK has the error's
+// text as its payload. The operations without a reply are marked.
+enum class Opcode : uint16_t {
+  kOpenSpace = kFirstOperationOpcode,
+  kMatch,
+  kAcquire,
+  kRelease,  // no reply
+  kReserve,
+  kCommit,
+  kAbort,  // no reply
+  kTouch,
+  kPin,
+  kUnpin,
+  kRemove,
+  kStats,
+  kReportCorrupt,  // no reply
+};
+
+// Keys (or items, or ids) in one frame; a longer batch is split by the sender.
+inline constexpr uint32_t kMessageKeysMax = 4096;
+inline constexpr uint32_t kMessageItemsMax = 2048;
+inline constexpr uint32_t kTenantBytesMax = 64;
+inline constexpr uint32_t kSaltBytesMax = 256;
+
+struct KeyHashMessage {
+  uint64_t low;
+  uint64_t high;
+};
+static_assert(sizeof(KeyHashMessage) == 16);
+
+struct PartMessage {
+  uint16_t layer_begin;
+  uint16_t layer_end;
+  uint16_t head_begin;
+  uint16_t head_end;
+};
+static_assert(sizeof(PartMessage) == 8);
+
+// kOpenSpace: followed by tenant, salt and serialised manifest, back to back.
+struct OpenSpaceRequest {
+  uint32_t tenant_bytes;
+  uint32_t salt_bytes;
+  uint32_t manifest_bytes;
+  uint32_t reserved;
+  uint64_t space_id_low;  // what the client computed: the daemon must come to the same
+  uint64_t space_id_high;
+};
+static_assert(sizeof(OpenSpaceRequest) == 32);
+
+// Followed by a note of note_bytes, empty in most cases: how the manifest differs from the one of
+// another space of the same tenant and model, the usual cause of unexpected misses.
+struct OpenSpaceReply {
+  uint32_t space;
+  uint32_t note_bytes;
+};
+static_assert(sizeof(OpenSpaceReply) == 8);
+
+inline constexpr uint32_t kMatchTouches = 1;
+
+// kMatch, kAcquire, kTouch, kPin, kUnpin, kRemove, kReportCorrupt: followed by key_count
+// KeyHashMessages.
+struct KeysRequest {
+  uint32_t space = 0;
+  uint32_t key_count = 0;
+  uint32_t flags = 0;  // kMatch: kMatchTouches; otherwise zero
+  uint32_t reserved = 0;
+  PartMessage part = {};  // kAcquire: what is wanted; otherwise zero
+};
+static_assert(sizeof(KeysRequest) == 24);
+
+struct MatchReply {
+  uint32_t chunks;
+  uint32_t reserved;
+  uint64_t tokens;
+  uint64_t bytes;
+};
+static_assert(sizeof(MatchReply) == 24);
+
+// Followed by chunk_count LeasedChunkMessages and extent_count ExtentMessages.
+struct AcquireReply {
+  uint64_t lease;  // 0 when no chunk is held
+  uint32_t chunk_count;
+  uint32_t extent_count;
+};
+static_assert(sizeof(AcquireReply) == 16);
+
+struct LeasedChunkMessage {
+  uint32_t first_extent;
+  uint32_t extent_count;
+};
+static_assert(sizeof(LeasedChunkMessage) == 8);
+
+struct ExtentMessage {
+  uint64_t offset;
+  uint64_t bytes;
+  PartMessage part;
+};
+static_assert(sizeof(ExtentMessage) == 24);
+
+struct ReleaseRequest {
+  uint64_t lease;
+};
+static_assert(sizeof(ReleaseRequest) == 8);
+
+inline constexpr uint32_t kReservePins = 1;
+
+// Followed by item_count ReserveItemMessages.
+struct ReserveRequest {
+  uint32_t space;
+  uint32_t item_count;
+  uint32_t flags;  // kReservePins
+  uint32_t reserved;
+  uint64_t deadline_ms;  // 0: the daemon's longest
+  uint64_t ttl_ms;       // 0: none
+};
+static_assert(sizeof(ReserveRequest) == 32);
+
+struct ReserveItemMessage {
+  KeyHashMessage key;
+  KeyHashMessage parent;
+  uint64_t bytes;
+  PartMessage part;
+  uint32_t depth;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReserveItemMessage) == 56);
+
+// kReserve's reply is one of these for each item.
+struct ReserveOutcomeMessage {
+  uint32_t kind;  // ReserveOutcome::Kind
+  uint32_t reserved;
+  uint64_t reservation;
+  uint64_t offset;
+};
+static_assert(sizeof(ReserveOutcomeMessage) == 24);
+
+// kCommit, kAbort: followed by count u64 reservation ids.
+struct ReservationsRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReservationsRequest) == 8);
+
+// kCommit's reply is one u32 absl::StatusCode for each id.
+
+// kTouch, kPin, kUnpin, kRemove: how many of the keys were found.
+struct CountReply {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(CountReply) == 8);
+
+// kStats; the request has no payload.
+struct StatsReply {
+  uint64_t data_bytes;
+  uint64_t used_bytes;
+  uint64_t pinned_bytes;
+  uint64_t reserved_bytes;
+  uint64_t chunks;
+  uint64_t sessions;
+  uint64_t leases;
+  uint64_t reservations;
+  uint64_t evicted_chunks;
+  uint64_t corrupt_chunks;
+};
+static_assert(sizeof(StatsReply) == 80);
+
+}  // namespace larder
