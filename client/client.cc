@@ -58,7 +58,7 @@ void WriteKeysRequest(const KeySpan& keys, KeysRequest request, MessageWriter* w
   request.key_count = static_cast<uint32_t>(keys.size());
   writer->Clear();
   writer->Write(request);
-  for (size_t i = 0; i < keys.size(); ++i) writer->Write(HashKey(keys[i]));
+  writer->WriteArray<KeyHash>(keys.size(), [&](size_t i) { return HashKey(keys[i]); });
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {

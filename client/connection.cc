@@ -19,6 +19,9 @@ constexpr auto kFullRingPause = std::chrono::microseconds(20);
 // Late replies taken in by one Poll.
 constexpr int kRepliesPerPollMax = 1024;
 
+// Requests without a reply that wait for room.
+constexpr size_t kOwedMax = 4096;
+
 uint32_t NextGeneration() {
   static std::atomic<uint32_t> next{1};
   return next.fetch_add(1, std::memory_order_relaxed);
@@ -79,19 +82,27 @@ absl::Status Connection::Call(Opcode opcode, std::span<const uint8_t> payload,
   return ReplyStatus(*reply);
 }
 
-absl::Status Connection::SendWithin(Opcode opcode, uint64_t request_id,
-                                    std::span<const uint8_t> payload, MonotonicTime deadline) {
+absl::Status Connection::TrySend(Opcode opcode, uint64_t request_id,
+                                 std::span<const uint8_t> payload) {
   const FrameLabel label{.opcode = static_cast<uint16_t>(opcode),
                          .status = absl::StatusCode::kOk,
                          .request_id = request_id};
+  absl::Status status;
+  {
+    std::lock_guard lock(send_mutex_);
+    status = handshake_.channel->Send(label, payload);
+  }
+  if (status.ok() || absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status)) {
+    return status;
+  }
+  return Break(status);
+}
+
+absl::Status Connection::SendWithin(Opcode opcode, uint64_t request_id,
+                                    std::span<const uint8_t> payload, MonotonicTime deadline) {
   for (;;) {
-    absl::Status status;
-    {
-      std::lock_guard lock(send_mutex_);
-      status = handshake_.channel->Send(label, payload);
-    }
-    if (status.ok() || absl::IsInvalidArgument(status)) return status;
-    if (!absl::IsResourceExhausted(status)) return Break(status);
+    const absl::Status status = TrySend(opcode, request_id, payload);
+    if (!absl::IsResourceExhausted(status)) return status;
     if (SystemClock::Get().Now() >= deadline) {
       return absl::DeadlineExceededError("no room for the request: the daemon is not reading");
     }
@@ -99,9 +110,25 @@ absl::Status Connection::SendWithin(Opcode opcode, uint64_t request_id,
   }
 }
 
-absl::Status Connection::Post(Opcode opcode, std::span<const uint8_t> payload) {
-  // Waiting as long as a call would is right: what is posted gives something back to the daemon.
-  return SendWithin(opcode, 0, payload, SystemClock::Get().Now() + absl::Seconds(1));
+void Connection::Post(Opcode opcode, std::span<const uint8_t> payload) {
+  if (!absl::IsResourceExhausted(TrySend(opcode, 0, payload))) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (owed_.size() < kOwedMax) {
+      owed_.push_back({opcode, {payload.begin(), payload.end()}});
+      return;
+    }
+  }
+  (void)Break(absl::ResourceExhaustedError("the daemon has not taken anything back for too long"));
+}
+
+void Connection::SendOwed() {
+  std::vector<OwedRequest> owed;
+  {
+    std::lock_guard lock(mutex_);
+    owed.swap(owed_);
+  }
+  for (const OwedRequest& request : owed) Post(request.opcode, request.payload);
 }
 
 absl::Status Connection::WaitForReply(Waiter* waiter, MonotonicTime deadline) {
@@ -174,7 +201,7 @@ void Connection::Undo(Opcode opcode, const Frame& reply) {
     const auto acquired = reader.Read<AcquireReply>();
     if (acquired.lease == 0) return;
     writer.Write(ReleaseRequest{.lease = acquired.lease});
-    (void)Post(Opcode::kRelease, writer.payload());
+    Post(Opcode::kRelease, writer.payload());
   } else if (opcode == Opcode::kReserve) {
     const auto outcomes = reader.ReadArray<ReserveOutcomeMessage>(
         reply.payload.size() / sizeof(ReserveOutcomeMessage), kMessageItemsMax);
@@ -186,7 +213,7 @@ void Connection::Undo(Opcode opcode, const Frame& reply) {
     writer.Write(
         ReservationsRequest{.count = static_cast<uint32_t>(granted.size()), .reserved = 0});
     for (uint64_t reservation : granted) writer.Write(reservation);
-    (void)Post(Opcode::kAbort, writer.payload());
+    Post(Opcode::kAbort, writer.payload());
   }
 }
 
@@ -212,7 +239,9 @@ void Connection::Poll() {
   changed_.notify_all();
   if (!received.ok()) {
     (void)Break(received.status());
+    return;
   }
+  SendOwed();
 }
 
 void Connection::BeatHeart() {
@@ -220,14 +249,12 @@ void Connection::BeatHeart() {
 }
 
 bool Connection::intact() const {
-  return !broken() && (handshake_.rings == nullptr || !handshake_.rings->IsRevoked());
-}
-
-bool Connection::DaemonAlive() const {
+  if (broken() || (handshake_.rings != nullptr && handshake_.rings->IsRevoked())) return false;
+  // A daemon that was killed revoked nothing, and the next one may have begun by now.
   const Channel& channel = *handshake_.channel;
   pollfd socket = {channel.hangup_fd() >= 0 ? channel.hangup_fd() : channel.readable_fd(),
                    POLLRDHUP, 0};
-  return intact() && poll(&socket, 1, 0) == 0;
+  return poll(&socket, 1, 0) == 0;
 }
 
 absl::Status Connection::Break(const absl::Status& why) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "client/client.h"
@@ -35,8 +36,10 @@ class Connection {
   absl::Status Call(Opcode opcode, std::span<const uint8_t> payload, MonotonicTime deadline,
                     Frame* reply);
 
-  // Sends a request that has no reply.
-  absl::Status Post(Opcode opcode, std::span<const uint8_t> payload);
+  // Sends a request that has no reply, and never waits: what finds no room is kept and sent later,
+  // because it gives something back to the daemon. When too much is kept the session is given up,
+  // which gives everything back.
+  void Post(Opcode opcode, std::span<const uint8_t> payload);
 
   // Takes in late replies and notices a dead or revoking daemon, without waiting.
   void Poll();
@@ -45,12 +48,10 @@ class Connection {
   void BeatHeart();
   absl::Duration heartbeat_interval() const { return heartbeat_interval_; }
 
-  // False once the session has ended: leased bytes may have been given to others.
+  // False once the session has ended or the daemon has died: leased bytes may have been given to
+  // others. A writer into the arena asks before each chunk, because a dead daemon's successor gives
+  // unfinished extents to others, in time. Costs a system call.
   bool intact() const;
-
-  // Asks the kernel whether the daemon's end of the socket is still open. A writer into the arena
-  // asks before each chunk: a dead daemon's successor gives unfinished extents to others, in time.
-  bool DaemonAlive() const;
   bool broken() const { return broken_.load(std::memory_order_relaxed); }
   bool suspect() const { return suspect_.load(std::memory_order_relaxed); }
 
@@ -65,15 +66,20 @@ class Connection {
     Frame* reply;
     bool done = false;
   };
+  struct OwedRequest {
+    Opcode opcode;
+    std::vector<uint8_t> payload;
+  };
 
   Connection(ClientHandshake handshake, MemoryMapping arena);
 
   absl::Status SendWithin(Opcode opcode, uint64_t request_id, std::span<const uint8_t> payload,
                           MonotonicTime deadline);
+  absl::Status TrySend(Opcode opcode, uint64_t request_id, std::span<const uint8_t> payload);
+  void SendOwed();
   absl::Status WaitForReply(Waiter* waiter, MonotonicTime deadline);
   // Receives what is there; REQUIRES: this thread is the receiver. False when nothing was.
   absl::StatusOr<bool> ReceiveOne();
-  void Deliver(uint64_t request_id);
   // Gives back what the reply to an abandoned request granted.
   void Undo(Opcode opcode, const Frame& reply);
   absl::Status Break(const absl::Status& why);
@@ -91,6 +97,7 @@ class Connection {
   uint64_t next_request_id_ = 1;
   absl::flat_hash_map<uint64_t, Waiter*> waiters_;
   absl::flat_hash_map<uint64_t, Opcode> abandoned_;
+  std::vector<OwedRequest> owed_;  // what Post could not send yet
   absl::Status broken_status_;
   Frame received_;
 

@@ -4,16 +4,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -27,7 +27,7 @@ namespace {
 
 constexpr absl::Duration kExitTimeout = absl::Seconds(5);
 constexpr auto kPollPause = std::chrono::milliseconds(2);
-constexpr size_t kLogTailBytesMax = 2000;
+constexpr off_t kLogTailBytesMax = 2000;
 
 std::string FindLarderd(const std::string& asked) {
   if (!asked.empty()) return asked;
@@ -65,12 +65,14 @@ absl::StatusOr<std::unique_ptr<Client::PrivateDaemon>> Client::PrivateDaemon::St
   daemon->owner_ = FileDescriptor(ends[1]);
 
   const std::string larderd = FindLarderd(options.larderd);
-  const std::string log_path = daemon->directory_ + "/log";
+  // Without a name: a daemon that outlives this process leaves nothing behind.
+  daemon->log_ = FileDescriptor(memfd_create("larderd-log", MFD_CLOEXEC));
+  if (!daemon->log_) return ErrnoStatus(errno, "making a private daemon's log");
   constexpr int kInheritedFd = 3;
   std::vector<std::string> arguments = {
       larderd,
       "--socket=" + daemon->socket_path_,
-      "--arena-directory=" + daemon->directory_ + "/arena",
+      "--arena-directory=" + daemon->directory_,
       absl::StrCat("--arena-bytes=", options.arena_bytes),
       "--grpc-listen=unix:" + daemon->directory_ + "/grpc.sock",
       "--metrics-listen=",
@@ -84,8 +86,7 @@ absl::StatusOr<std::unique_ptr<Client::PrivateDaemon>> Client::PrivateDaemon::St
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND,
-                                   0600);
+  posix_spawn_file_actions_adddup2(&actions, daemon->log_.get(), 1);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
   posix_spawn_file_actions_adddup2(&actions, watched.get(), kInheritedFd);
   const int spawned =
@@ -117,11 +118,12 @@ absl::Status Client::PrivateDaemon::WaitUntilReady(absl::Duration timeout) {
 }
 
 std::string Client::PrivateDaemon::LogTail() const {
-  std::ifstream file(directory_ + "/log");
-  std::stringstream text;
-  text << file.rdbuf();
-  std::string log = text.str();
-  if (log.size() > kLogTailBytesMax) log = log.substr(log.size() - kLogTailBytesMax);
+  struct stat file;
+  if (fstat(log_.get(), &file) != 0) return "";
+  const off_t begin = std::max<off_t>(0, file.st_size - kLogTailBytesMax);
+  std::string log(static_cast<size_t>(file.st_size - begin), '\0');
+  const ssize_t bytes = pread(log_.get(), log.data(), log.size(), begin);
+  log.resize(bytes > 0 ? static_cast<size_t>(bytes) : 0);
   return log;
 }
 

@@ -34,6 +34,7 @@ class Client::PrivateDaemon {
   std::string socket_path_;
   pid_t process_ = -1;
   FileDescriptor owner_;
+  FileDescriptor log_;
 };
 
 }  // namespace larder

@@ -154,7 +154,7 @@ class PutCall {
     if (SystemClock::Get().Now() >= deadline_) {
       return absl::DeadlineExceededError("the put did not end in time");
     }
-    if (!connection_->DaemonAlive()) return absl::UnavailableError("the daemon has died");
+    if (!connection_->intact()) return absl::UnavailableError("the session has ended");
     ASSIGN_OR_RETURN(const std::span<uint8_t> destination,
                      connection_->ArenaBytes(granted.offset, container_bytes_));
     const std::span<const uint8_t> key = keys_[granted.chunk];
@@ -180,7 +180,7 @@ class PutCall {
   void GiveBack(std::span<const Granted> granted) {
     if (granted.empty()) return;
     WriteIds(granted);
-    (void)connection_->Post(Opcode::kAbort, writer_.payload());
+    connection_->Post(Opcode::kAbort, writer_.payload());
   }
 
   absl::Status Commit(std::span<const Granted> granted) {
@@ -188,8 +188,13 @@ class PutCall {
     WriteIds(granted);
     // A put that ran out of time still commits what it has written: that costs microseconds.
     const MonotonicTime grace = SystemClock::Get().Now() + absl::Milliseconds(100);
-    RETURN_IF_ERROR(
-        connection_->Call(Opcode::kCommit, writer_.payload(), std::max(deadline_, grace), &reply_));
+    const absl::Status called =
+        connection_->Call(Opcode::kCommit, writer_.payload(), std::max(deadline_, grace), &reply_);
+    if (!called.ok()) {
+      // If the commit was never sent, this is what gives the room back; if it was, it changes nothing.
+      GiveBack(granted);
+      return called;
+    }
     MessageReader reader(reply_.payload);
     const auto codes = reader.ReadArray<uint32_t>(granted.size(), granted.size());
     RETURN_IF_ERROR(reader.Finish("reply to commit"));

@@ -143,7 +143,7 @@ class ChunkReader {
 void ReportCorrupt(const ReadCall& call, const KeySpan& key) {
   MessageWriter writer;
   WriteKeysRequest(key, {.space = call.handle}, &writer);
-  (void)call.connection->Post(Opcode::kReportCorrupt, writer.payload());
+  call.connection->Post(Opcode::kReportCorrupt, writer.payload());
 }
 
 // Fetches as many keys as one lease covers. Returns how many were complete.
@@ -161,6 +161,10 @@ absl::StatusOr<size_t> FetchWindow(const ReadCall& call, const std::shared_ptr<S
       return absl::DeadlineExceededError("the fetch did not end in time");
     }
     const absl::Status read = reader.Read(i, first_position + i, destinations[i]);
+    if (absl::IsDataLoss(read) && !call.connection->intact()) {
+      // The lease has ended: these may be the bytes of another chunk by now.
+      return absl::UnavailableError("the session ended during the fetch");
+    }
     if (absl::IsDataLoss(read)) ReportCorrupt(call, keys.Subspan(i, 1));
     if (!read.ok()) return Annotate(read, absl::StrCat("chunk ", first_position + i));
     ++result->chunks;

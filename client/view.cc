@@ -82,7 +82,7 @@ void ChunkView::Release() {
   MessageWriter writer;
   writer.Write(ReleaseRequest{.lease = std::exchange(lease_, 0)});
   // A broken connection has ended the lease already.
-  (void)connection_->Post(Opcode::kRelease, writer.payload());
+  connection_->Post(Opcode::kRelease, writer.payload());
   connection_ = nullptr;
 }
 

@@ -158,12 +158,8 @@ absl::Status Run(const Config& config) {
     ASSIGN_OR_RETURN(const Servers servers, StartServers(config, node.get()));
     const SignalWatch watch(node.get());
     const absl::Duration start_time = SystemClock::Get().Now() - start;
-    LogInfo("ready",
-            {{"socket", config.node.local.listen.path},
-             {"grpc", servers.rpc == nullptr ? "off" : servers.rpc->address()},
-             {"metrics",
-              servers.metrics == nullptr ? "off" : absl::StrCat("port ", servers.metrics->port())},
-             {"start_ms", absl::StrCat(absl::ToInt64Milliseconds(start_time))}});
+    LogInfo("ready", {{"socket", config.node.local.listen.path},
+                      {"start_ms", absl::StrCat(absl::ToInt64Milliseconds(start_time))}});
     Notify(absl::StrCat("READY=1\nSTATUS=serving ", config.node.local.listen.path, ", recovered ",
                         node->recovery().chunks, " chunks"));
     node->Run();

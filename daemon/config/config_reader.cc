@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kConfigFileBytesMax = 1 << 20;
 // Names differing in more letters are no slips of the pen.
 constexpr size_t kSuggestionDistanceMax = 3;
+constexpr size_t kSuggestionNameBytesMax = 64;
 // Fewer would take a slow moment for a death.
 constexpr int kHeartbeatsPerTimeoutMin = 3;
 
@@ -65,16 +66,15 @@ bool IsSection(absl::string_view name) {
 
 // Names the most similar of `known`, or is empty when none is.
 std::string Suggest(absl::string_view name, const std::vector<absl::string_view>& known) {
+  if (name.size() > kSuggestionNameBytesMax) return "";
   absl::string_view best;
   size_t best_distance = kSuggestionDistanceMax + 1;
   for (const absl::string_view candidate : known) {
     // Either a slip in the name, or the right key in the wrong section.
-    const size_t slip = EditDistance(name, candidate);
-    const size_t moved = EditDistance(KeyOf(name), KeyOf(candidate)) + 1;
-    // A name that differs in more than a third of its letters is another word.
     const size_t distance =
-        3 * std::min(slip, moved) > candidate.size() ? best_distance : std::min(slip, moved);
-    if (distance < best_distance) {
+        std::min(EditDistance(name, candidate), EditDistance(KeyOf(name), KeyOf(candidate)) + 1);
+    // A name that differs in more than a third of its letters is another word.
+    if (distance < best_distance && 3 * distance <= candidate.size()) {
       best = candidate;
       best_distance = distance;
     }

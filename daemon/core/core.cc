@@ -158,10 +158,9 @@ absl::StatusOr<AcquireResult> Core::Acquire(SessionId session_id, SpaceHandle ha
   AcquireResult result;
   if (scratch_.empty()) return result;
   if (session->leased_chunks + scratch_.size() > options_.leased_chunks_per_session_max) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the session would hold leases on more than ",
-                     options_.leased_chunks_per_session_max,
-                     " chunks (leased_chunks_per_session_max)"));
+    return absl::ResourceExhaustedError(absl::StrCat("the session would hold leases on more than ",
+                                                     options_.leased_chunks_per_session_max,
+                                                     " chunks (leased_chunks_per_session_max)"));
   }
   session->leased_chunks += scratch_.size();
   result.lease = LeaseId{next_handle_++};
@@ -257,8 +256,9 @@ absl::Status Core::CheckItem(const Space& space, const ReserveItem& item) const 
   const Manifest& manifest = space.description.manifest;
   RETURN_IF_ERROR(manifest.ValidatePart(item.part));
   if (AreaOf(item.part) * kPartsPerChunkMax < AreaOf(manifest.WholePart())) {
-    return absl::InvalidArgumentError(absl::StrCat("part of ", ToString(item.part), " is less than ",
-                                                   "1/", kPartsPerChunkMax, " of its chunk"));
+    return absl::InvalidArgumentError(absl::StrCat("part of ", ToString(item.part),
+                                                   " is less than ", "1/", kPartsPerChunkMax,
+                                                   " of its chunk"));
   }
   if (item.bytes == 0 || item.bytes < manifest.PayloadBytes(item.part) / 64) {
     // No codec is better than 64 to 1: such a length is a caller's mistake in its units.
@@ -289,9 +289,8 @@ ReserveOutcome::Kind Core::PartFate(ChunkIndex chunk, const Part& part) const {
 bool Core::IsBeingWritten(const ChunkName& name, const Part& part) const {
   const auto found = writers_.find(name);
   return found != writers_.end() &&
-         std::any_of(found->second.begin(), found->second.end(), [&](ReservationId id) {
-           return Overlap(reservations_.at(id).part, part);
-         });
+         std::any_of(found->second.begin(), found->second.end(),
+                     [&](ReservationId id) { return Overlap(reservations_.at(id).part, part); });
 }
 
 void Core::ForgetWriter(ReservationId id, const Reservation& reservation) {
@@ -452,8 +451,8 @@ ChunkIndex Core::Attach(SpaceHandle handle, const KeyHash& key, const KeyHash& p
 bool Core::IsComplete(const Space& space, ChunkIndex chunk) const {
   // Stored parts never overlap, so they tile the manifest exactly when their areas add up.
   uint64_t area = 0;
-  catalog_.ForEachBlock(
-      chunk, [&](BlockIndex block) { area += AreaOf(PartOf(blocks_->Read(block))); });
+  catalog_.ForEachBlock(chunk,
+                        [&](BlockIndex block) { area += AreaOf(PartOf(blocks_->Read(block))); });
   return area == AreaOf(space.description.manifest.WholePart());
 }
 
@@ -463,8 +462,8 @@ void Core::LimitExpiry(ChunkIndex chunk, MonotonicTime expiry) {
   if (expiry.nanoseconds == 0) return;
   catalog_.SetExpiry(chunk, expiry);
   // Each part remembers it, so that no restart brings back some of them.
-  catalog_.ForEachBlock(
-      chunk, [&](BlockIndex block) { blocks_->SetExpiry(block, ToUnixMs(expiry)); });
+  catalog_.ForEachBlock(chunk,
+                        [&](BlockIndex block) { blocks_->SetExpiry(block, ToUnixMs(expiry)); });
 }
 
 absl::Status Core::Abort(SessionId session, ReservationId id) {

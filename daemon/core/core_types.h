@@ -26,8 +26,8 @@ struct CoreOptions {
   uint64_t hash_seed = 0;
   // Longest time from Reserve to Commit; a caller's own deadline is clipped to it.
   absl::Duration reservation_ttl_max = absl::Seconds(60);
-  // After a restart, extents that the last daemon had handed out to be written are left alone for so
-  // long: their writers may not have noticed its death yet.
+  // After a restart, extents that the last daemon had handed out to be written are left alone for
+  // so long: their writers may not have noticed its death yet.
   absl::Duration orphan_grace = absl::Seconds(5);
   // Pinned chunks may take this share of the arena, so that pins cannot starve everyone else.
   double pinned_fraction_max = 0.5;
@@ -39,8 +39,8 @@ struct CoreOptions {
   uint32_t reservations_per_session_max = 65536;
 };
 
-// A part is at least this share of its chunk. So no chunk has more parts, since parts never overlap,
-// and looking at all of them is cheap.
+// A part is at least this share of its chunk. So no chunk has more parts, since parts never
+// overlap, and looking at all of them is cheap.
 inline constexpr uint64_t kPartsPerChunkMax = 1024;
 
 // What names a space; the id is derived from it.

@@ -28,13 +28,15 @@ class MetricsServer {
   // on.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(const MetricsServerOptions& options,
                                                               Node* node);
-  // Waits for the scrapes under way, which take no longer than a second.
+  // Waits for the scrapes under way, which wait no longer than a second for the node.
   ~MetricsServer();
 
   int port() const { return port_; }
 
  private:
   MetricsServer();
+  // Ends the exposer without its usual delay of two seconds.
+  void StopExposer();
 
   // The exposer refers to the collector weakly and goes first.
   std::shared_ptr<NodeCollector> collector_;

@@ -92,8 +92,8 @@ ClientMetric HistogramMetric(absl::string_view operation, const LatencyHistogram
 std::vector<MetricFamily> NodeCollector::Collect() const {
   Snapshot snapshot;
   const size_t waiting_tasks = node_->waiting_tasks();
-  const absl::Status taken = node_->WithCore(
-      SystemClock::Get().Now() + kLoopDeadline, [&](Core& core, MonotonicTime) {
+  const absl::Status taken =
+      node_->WithCore(SystemClock::Get().Now() + kLoopDeadline, [&](Core& core, MonotonicTime) {
         snapshot.core = core.Stats();
         snapshot.local = node_->local_stats();
         snapshot.draining = core.draining();
@@ -151,13 +151,12 @@ void NodeCollector::AddProcess(bool responsive, size_t waiting_tasks, Families* 
 
 void NodeCollector::AddSpaces(const Snapshot& snapshot, Families* families) {
   const auto add = [&](const char* name, const char* help, MetricType type,
-                       uint64_t SpaceStats::* value) {
+                       uint64_t SpaceStats::*value) {
     std::vector<LabelledValue> values;
     for (const SpaceSample& sample : snapshot.space_samples) {
-      values.push_back({.labels = {{"tenant", sample.tenant},
-                                   {"model", sample.model},
-                                   {"space", sample.space}},
-                        .value = static_cast<double>(sample.stats.*value)});
+      values.push_back(
+          {.labels = {{"tenant", sample.tenant}, {"model", sample.model}, {"space", sample.space}},
+           .value = static_cast<double>(sample.stats.*value)});
     }
     families->push_back(Family(name, help, type, std::move(values)));
   };
@@ -166,8 +165,7 @@ void NodeCollector::AddSpaces(const Snapshot& snapshot, Families* families) {
   add("larder_hit_chunks_total", "Chunks that Match found.", Counter, &SpaceStats::hit_chunks);
   add("larder_miss_chunks_total", "Chunks that Match did not find.", Counter,
       &SpaceStats::miss_chunks);
-  add("larder_hit_bytes_total", "Payload bytes that Match found.", Counter,
-      &SpaceStats::hit_bytes);
+  add("larder_hit_bytes_total", "Payload bytes that Match found.", Counter, &SpaceStats::hit_bytes);
   add("larder_miss_bytes_total", "Payload bytes that Match did not find.", Counter,
       &SpaceStats::miss_bytes);
   add("larder_hit_tokens_total", "Tokens that Match found.", Counter, &SpaceStats::hit_tokens);
@@ -190,8 +188,8 @@ void NodeCollector::AddTier(const CoreStats& stats, Families* families) {
       TierGauge("larder_tier_capacity_bytes", "Size of the tier.", stats.data_bytes));
   families->push_back(TierGauge("larder_tier_backed_bytes", "Bytes that have their memory already.",
                                 stats.backed_bytes));
-  families->push_back(TierGauge("larder_tier_used_bytes", "Bytes of committed containers.",
-                                stats.used_bytes));
+  families->push_back(
+      TierGauge("larder_tier_used_bytes", "Bytes of committed containers.", stats.used_bytes));
   families->push_back(
       TierGauge("larder_tier_free_bytes", "Backed bytes that nobody has.", stats.free_bytes));
   families->push_back(TierGauge("larder_tier_largest_free_bytes", "Longest run of free bytes.",
@@ -241,9 +239,9 @@ void NodeCollector::AddLocalServer(const LocalServerStats& stats, Families* fami
   families->push_back(Counter("larder_clients_malformed_total",
                               "Local clients given up for what they sent.", stats.malformed));
   std::vector<LabelledValue> frames;
-  MetricFamily handling = Family(
-      "larder_request_handling_seconds",
-      "Time to answer one request of a local client, of a sample.", MetricType::Histogram, {});
+  MetricFamily handling = Family("larder_request_handling_seconds",
+                                 "Time to answer one request of a local client, of a sample.",
+                                 MetricType::Histogram, {});
   for (size_t i = 0; i < RequestStats::kOperations; ++i) {
     const RequestStats::Operation& operation = stats.requests.operations[i];
     frames.push_back({.labels = {{"operation", std::string(kOperationNames[i])}},

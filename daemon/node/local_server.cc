@@ -68,8 +68,11 @@ void LocalServer::OnEvent(const Poller::Event& event, MonotonicTime now) {
     Activate(session);
   }
   if (event.hung_up) {
-    // What was sent before the end counts: an engine may put and exit.
-    while (!session.ended && !session.blocked && Serve(session, now)) {
+    // What was sent before the end counts: an engine may put and exit. It is no more than fits into
+    // a ring, unless the client has only closed one direction and goes on sending.
+    for (uint64_t frames = 0; frames < options_.ring_bytes / sizeof(FrameHeader) &&
+                              !session.ended && !session.blocked && Serve(session, now);
+         frames += kFramesPerTurnMax) {
     }
     Close(event.token);
   }
@@ -79,7 +82,11 @@ void LocalServer::AcceptAll(MonotonicTime now) {
   for (int i = 0; i < kAcceptsPerEventMax; ++i) {
     absl::StatusOr<std::optional<UnixConnection>> accepted = listener_->Accept();
     if (!accepted.ok()) {
-      LogWarning("accept failed", {{"error", accepted.status().ToString()}});
+      // Most likely there is no descriptor left. Looking again at once would help nobody: the next
+      // tick does.
+      LogWarning("accept failed", {{"why", std::string(accepted.status().message())}});
+      poller_->Forget(listener_->fd());
+      accept_paused_ = true;
       return;
     }
     if (!accepted->has_value()) return;
@@ -194,8 +201,9 @@ bool LocalServer::Serve(Session& session, MonotonicTime now) {
   for (int i = 0; i < kFramesPerTurnMax && !session.blocked; ++i) {
     const absl::StatusOr<bool> received = session.transport.channel->TryReceive(&frame_);
     if (!received.ok()) {
-      // A peer that is gone is reported by the poller too, which closes the session.
-      if (!absl::IsUnavailable(received.status())) {
+      // A peer that is gone is reported by the poller too, which closes the session. A ring does not
+      // notice that by itself: there the client has declared its own session ended.
+      if (!absl::IsUnavailable(received.status()) || session.transport.rings != nullptr) {
         ++stats_.malformed;
         End(session, received.status());
       }
@@ -285,6 +293,9 @@ void LocalServer::Close(uint64_t token) {
 // --- looking after ------------------------------------------------------------------------------
 
 void LocalServer::Tick(MonotonicTime now) {
+  if (accept_paused_ && listener_ != nullptr) {
+    accept_paused_ = !poller_->Watch(listener_->fd(), kListenerToken, /*readable=*/true).ok();
+  }
   for (auto it = greetings_.begin(); it != greetings_.end();) {
     const auto greeting = it++;
     if (now - greeting->second.since < options_.handshake_timeout) continue;

@@ -122,6 +122,7 @@ class LocalServer {
   RequestHandler* const handler_;
   Poller* const poller_;
   std::unique_ptr<UnixListener> listener_;
+  bool accept_paused_ = false;
 
   uint64_t next_token_ = 1;
   absl::flat_hash_map<uint64_t, Greeting> greetings_;

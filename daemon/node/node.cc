@@ -133,8 +133,9 @@ void Node::Run() {
   last_activity_ = next_tick_ = SystemClock::Get().Now();
   while (RunOnce()) {
   }
-  // What other threads are waiting for ends here rather than at their deadlines.
+  // What other threads wait for, now or later, ends here rather than at their deadlines.
   tasks_->RunAll();
+  tasks_->Close();
 }
 
 bool Node::RunOnce() {
@@ -148,12 +149,14 @@ bool Node::RunOnce() {
   if (now >= next_tick_) Tick(now);
   if (stop_.load(std::memory_order_relaxed)) return false;
   if (progress) last_activity_ = now;
-  if (now - last_activity_ < options_.spin_limit) {
-    if (++polls_ % kPollsPerEventCheck == 0) HandleEvents(absl::ZeroDuration());
-  } else if (local_->PrepareToSleep()) {
+  const bool polling = now - last_activity_ < options_.spin_limit;
+  if (!polling && local_->PrepareToSleep()) {
     HandleEvents(TimeToSleep(now));
     // Whoever woke us may have more to say.
     last_activity_ = SystemClock::Get().Now();
+  } else if (++polls_ % kPollsPerEventCheck == 0) {
+    // However much one client sends: others come, go and wake us.
+    HandleEvents(absl::ZeroDuration());
   }
   return true;
 }

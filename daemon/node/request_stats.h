@@ -36,8 +36,9 @@ struct LatencyHistogram {
 struct RequestStats {
   static constexpr size_t kOperations =
       static_cast<size_t>(Opcode::kReportCorrupt) - kFirstOperationOpcode + 2;
-  // One frame in so many is timed. A prime, so that no round of a few operations hides one of them.
-  static constexpr uint64_t kTimedFrames = 17;
+  // One frame in so many is timed, since reading the clock costs more than counting. A prime, so
+  // that no round of a few operations hides one of them.
+  static constexpr uint64_t kTimedFrames = 61;
 
   struct Operation {
     uint64_t frames = 0;

@@ -83,8 +83,8 @@ absl::StatusOr<std::vector<KeyHash>> ParseNames(const v1::KeysRequest& request) 
     ASSIGN_OR_RETURN(hashes, ParseKeys(request.keys()));
   }
   for (int i = 0; i < request.key_hashes_size(); ++i) {
-    ASSIGN_OR_RETURN(const KeyHash hash, ParseKeyHash(absl::StrCat("key_hashes[", i, "]"),
-                                                      request.key_hashes(i)));
+    ASSIGN_OR_RETURN(const KeyHash hash,
+                     ParseKeyHash(absl::StrCat("key_hashes[", i, "]"), request.key_hashes(i)));
     hashes.push_back(hash);
   }
   return hashes;
@@ -99,8 +99,7 @@ grpc::Status AdminService::Status(grpc::ServerContext* context, const v1::Status
     const CoreStats stats = core.Stats();
     response->set_version(LARDER_VERSION);
     response->set_epoch(node.epoch());
-    response->set_uptime_ms(
-        static_cast<uint64_t>(absl::ToInt64Milliseconds(now - node.started())));
+    response->set_uptime_ms(static_cast<uint64_t>(absl::ToInt64Milliseconds(now - node.started())));
     FillArena(node, stats, response->mutable_arena());
     FillCore(core, stats, response);
     FillLocalServer(node.local_stats(), response->mutable_local_server());

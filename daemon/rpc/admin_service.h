@@ -37,8 +37,8 @@ class AdminService final : public v1::Admin::Service {
                      v1::DrainResponse* response) override;
 
  private:
-  using KeysAction = absl::FunctionRef<absl::StatusOr<uint32_t>(Core&, SpaceHandle,
-                                                                std::span<const KeyHash>)>;
+  using KeysAction =
+      absl::FunctionRef<absl::StatusOr<uint32_t>(Core&, SpaceHandle, std::span<const KeyHash>)>;
 
   // Runs `action` on the chunks of the request.
   absl::Status WithKeys(const grpc::ServerContext& context, const v1::KeysRequest& request,

@@ -86,8 +86,7 @@ absl::Status ListSome(const Core& core, const ChunkFilter& filter, size_t page_s
   }
   const ChunkIndex stop = **cursor + std::min(kEntriesPerTaskMax, kNoChunk - **cursor);
   std::vector<ChunkInfo> found;
-  while (*cursor && **cursor < stop &&
-         static_cast<size_t>(response->chunks_size()) < page_size) {
+  while (*cursor && **cursor < stop && static_cast<size_t>(response->chunks_size()) < page_size) {
     found.clear();
     // One at a time: the cursor after it is then where the next page begins.
     *cursor = core.ListStep(handle, **cursor, 1, &found);
@@ -153,8 +152,8 @@ absl::Status LeaseInspected(const grpc::ServerContext& context, CoreAccess* acce
         ASSIGN_OR_RETURN(const Space* space, SpaceById(core, space_id));
         const std::optional<ChunkInfo> chunk = core.Inspect(space->handle, inspected->key);
         if (!chunk) {
-          return absl::NotFoundError(
-              absl::StrCat("no chunk ", ToString(inspected->key), " in space ", ToString(space_id)));
+          return absl::NotFoundError(absl::StrCat("no chunk ", ToString(inspected->key),
+                                                  " in space ", ToString(space_id)));
         }
         ASSIGN_OR_RETURN(AcquireResult acquired,
                          core.AcquireUncounted(session, space->handle, inspected->key));

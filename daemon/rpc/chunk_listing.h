@@ -14,7 +14,8 @@ namespace larder {
 absl::Status ListChunks(const grpc::ServerContext& context, CoreAccess* access,
                         const v1::ChunksRequest& request, v1::ChunksResponse* response);
 
-// As Admin.Inspect says. Thread-safe. The containers are read on the caller's thread, under a lease.
+// As Admin.Inspect says. Thread-safe. The containers are read on the caller's thread, under a
+// lease.
 absl::Status InspectChunk(const grpc::ServerContext& context, CoreAccess* access,
                           const v1::InspectRequest& request, v1::InspectResponse* response);
 

@@ -42,8 +42,8 @@ class CoreAccess {
   ~CoreAccess();
 
   // Runs `task` and returns its status. DEADLINE_EXCEEDED when it could not begin within the RPC's
-  // deadline or a few seconds, whichever is sooner; it then never runs. CANCELLED without running it
-  // when nobody waits for the RPC any more.
+  // deadline or a few seconds, whichever is sooner; it then never runs. CANCELLED without running
+  // it when nobody waits for the RPC any more.
   absl::Status Run(const grpc::ServerContext& context, Task task);
 
   // Runs `task` soon: now, or before the next task when the loop is too busy.

@@ -39,8 +39,8 @@ absl::Status PayloadBudget::Take(uint64_t bytes) {
   uint64_t left = left_bytes_.load(std::memory_order_relaxed);
   do {
     if (left < bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the streams hold too much payload: ", bytes, " bytes wanted, ", left, " left"));
+      return absl::ResourceExhaustedError(absl::StrCat("the streams hold too much payload: ", bytes,
+                                                       " bytes wanted, ", left, " left"));
     }
   } while (!left_bytes_.compare_exchange_weak(left, left - bytes, std::memory_order_relaxed));
   return absl::OkStatus();
@@ -100,8 +100,8 @@ absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescrip
                      ContainerView::Parse(arena_data.subspan(extent.offset, extent.bytes)));
     RETURN_IF_ERROR(view.CheckIdentity(manifest, space_id, key, extent.part));
     const Part slice = Intersect(extent.part, wanted);
-    RETURN_IF_ERROR(ReadRawContainer(view, manifest, slice,
-                                     DestinationOf(manifest, wanted, slice, payload)));
+    RETURN_IF_ERROR(
+        ReadRawContainer(view, manifest, slice, DestinationOf(manifest, wanted, slice, payload)));
     if (&extent == &extents.front()) *identity = view.identity();
   }
   return absl::OkStatus();

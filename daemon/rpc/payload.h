@@ -55,7 +55,8 @@ class Payload {
 };
 
 // Gathers `wanted` in canonical order from the containers of one chunk, checking all that it
-// touches. DATA_LOSS when a container is not what it should be. `identity` is the first container's.
+// touches. DATA_LOSS when a container is not what it should be. `identity` is the first
+// container's.
 absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescription& space,
                          const SpaceId& space_id, std::span<const uint8_t> key,
                          std::span<const BlockExtent> extents, const Part& wanted, Payload* payload,

@@ -58,16 +58,16 @@ absl::Status PutStream::Receive(v1::PutRequest request) {
 
 absl::Status PutStream::Finish() const {
   if (!incoming_) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "chunk ", response_->outcomes_size(), ": data: the stream ended after ",
-      incoming_->received_bytes, " of ", incoming_->expected_bytes, " bytes"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("chunk ", response_->outcomes_size(), ": data: the stream ended after ",
+                   incoming_->received_bytes, " of ", incoming_->expected_bytes, " bytes"));
 }
 
 absl::Status PutStream::Begin(const v1::PutHeader& header) {
   if (incoming_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("header: the next chunk begins after ", incoming_->received_bytes, " of ",
-                     incoming_->expected_bytes, " bytes of data"));
+    return absl::InvalidArgumentError(absl::StrCat("header: the next chunk begins after ",
+                                                   incoming_->received_bytes, " of ",
+                                                   incoming_->expected_bytes, " bytes of data"));
   }
   if (response_->outcomes_size() >= kChunksPerStreamMax) {
     return absl::InvalidArgumentError(
@@ -91,7 +91,8 @@ absl::Status PutStream::Begin(const v1::PutHeader& header) {
                                                    " is over the manifest's ",
                                                    manifest.tokens_per_chunk));
   }
-  ASSIGN_OR_RETURN(identity.part, ParsePart(header.has_part() ? &header.part() : nullptr, manifest));
+  ASSIGN_OR_RETURN(identity.part,
+                   ParsePart(header.has_part() ? &header.part() : nullptr, manifest));
   if (header.ttl_ms() > kTtlMaxMs) {
     return absl::InvalidArgumentError(absl::StrCat("ttl_ms: over ", kTtlMaxMs));
   }
@@ -133,12 +134,12 @@ absl::Status PutStream::LookForPart() {
 absl::Status PutStream::Add(std::string piece) {
   if (!incoming_) return absl::InvalidArgumentError("data: comes before a header");
   if (piece.size() > kPieceBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("data: a piece of ", piece.size(),
-                                                   " bytes, the limit is ", kPieceBytesMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("data: a piece of ", piece.size(), " bytes, the limit is ", kPieceBytesMax));
   }
   if (piece.size() > incoming_->expected_bytes - incoming_->received_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data: more than the chunk's ", incoming_->expected_bytes, " bytes of payload"));
+    return absl::InvalidArgumentError(absl::StrCat("data: more than the chunk's ",
+                                                   incoming_->expected_bytes, " bytes of payload"));
   }
   incoming_->received_bytes += piece.size();
   if (!incoming_->exists) RETURN_IF_ERROR(incoming_->payload.Append(std::move(piece)));
@@ -160,13 +161,12 @@ absl::Status PutStream::Store() {
   if (outcome == ReserveOutcome::Kind::kGranted) {
     RETURN_IF_ERROR(WriteRawContainer(destination, space_->description.manifest,
                                       incoming_->identity, incoming_->payload.segments()));
-    RETURN_IF_ERROR(
-        access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime now) {
-          const ReservationId id = reservation.id();
-          // Whether it succeeds or not, the reservation is gone.
-          reservation.Committed();
-          return core.Commit(session, std::span(&id, 1), now).front();
-        }));
+    RETURN_IF_ERROR(access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime now) {
+      const ReservationId id = reservation.id();
+      // Whether it succeeds or not, the reservation is gone.
+      reservation.Committed();
+      return core.Commit(session, std::span(&id, 1), now).front();
+    }));
     response_->set_stored_bytes(response_->stored_bytes() + incoming_->expected_bytes);
   }
   response_->add_outcomes(OutcomeOf(outcome));
@@ -180,9 +180,9 @@ absl::Status PutStream::Reserve(ScopedReservation* reservation, std::span<uint8_
              RawContainerBytes(space_->description.manifest, incoming_->identity.part));
   return access_->Run(
       context_, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
-        ASSIGN_OR_RETURN(const std::vector<ReserveOutcome> outcomes,
-                         core.Reserve(session, space_->handle, std::span(&item, 1),
-                                      incoming_->options, now));
+        ASSIGN_OR_RETURN(
+            const std::vector<ReserveOutcome> outcomes,
+            core.Reserve(session, space_->handle, std::span(&item, 1), incoming_->options, now));
         *outcome = outcomes.front().kind;
         if (*outcome != ReserveOutcome::Kind::kGranted) return absl::OkStatus();
         reservation->Hold(outcomes.front().id);

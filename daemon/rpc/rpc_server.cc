@@ -48,9 +48,9 @@ absl::StatusOr<ListenAddress> ParseListen(const std::string& listen) {
   if (absl::StartsWith(listen, kUnixPrefix)) {
     const std::string path = listen.substr(kUnixPrefix.size());
     if (path.empty() || path.size() >= sizeof(sockaddr_un::sun_path)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "rpc listen address \"", listen, "\": the path of a Unix socket has 1 to ",
-          sizeof(sockaddr_un::sun_path) - 1, " bytes"));
+      return absl::InvalidArgumentError(absl::StrCat("rpc listen address \"", listen,
+                                                     "\": the path of a Unix socket has 1 to ",
+                                                     sizeof(sockaddr_un::sun_path) - 1, " bytes"));
     }
     return ListenAddress{.unix_path = path, .host = ""};
   }

@@ -61,8 +61,8 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
   if (!id.ok()) return ToGrpcStatus(id.status());
   const absl::StatusOr<std::vector<KeyHash>> keys = ParseKeys(request->keys());
   if (!keys.ok()) return ToGrpcStatus(keys.status());
-  return ToGrpcStatus(access_->Run(
-      *context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+  return ToGrpcStatus(
+      access_->Run(*context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
         ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
         ASSIGN_OR_RETURN(const PrefixMatch found,
                          core.Match(space->handle, *keys, request->touch(), now));
@@ -120,10 +120,10 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
   const KeyHash hash = HashKey(key);
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
-  RETURN_IF_ERROR(access_->Run(
-      context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
-        ASSIGN_OR_RETURN(AcquireResult acquired, core.Acquire(session, space.handle,
-                                                              std::span(&hash, 1), part, now));
+  RETURN_IF_ERROR(
+      access_->Run(context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
+        ASSIGN_OR_RETURN(AcquireResult acquired,
+                         core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
         lease.Hold(acquired.lease);
         extents = std::move(acquired.extents);
         return absl::OkStatus();

@@ -54,8 +54,8 @@ absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
   const auto& [handle, key] = chunk;
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
-  RETURN_IF_ERROR(access_->Run(
-      context_, [&](Core& core, SessionId session, MonotonicTime) -> absl::Status {
+  RETURN_IF_ERROR(
+      access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime) -> absl::Status {
         ASSIGN_OR_RETURN(AcquireResult acquired, core.AcquireUncounted(session, handle, key));
         lease.Hold(acquired.lease);
         extents = std::move(acquired.extents);
@@ -66,8 +66,8 @@ absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
     progress_.set_skipped(progress_.skipped() + 1);
     return absl::OkStatus();
   }
-  const absl::Status sound = CheckStoredChunk(
-      access_->arena_data(), space_->description.manifest, space_->id, key, extents);
+  const absl::Status sound = CheckStoredChunk(access_->arena_data(), space_->description.manifest,
+                                              space_->id, key, extents);
   uint64_t bytes = 0;
   for (const BlockExtent& extent : extents) bytes += extent.bytes;
   progress_.set_chunks(progress_.chunks() + 1);
@@ -78,8 +78,7 @@ absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
 absl::Status VerifyWalk::Quarantine(const ChunkName& chunk, const SpaceId& space,
                                     const absl::Status& why) {
   const auto& [handle, key] = chunk;
-  LogError("corrupt chunk removed",
-           {{"key", ToString(key)}, {"why", std::string(why.message())}});
+  LogError("corrupt chunk removed", {{"key", ToString(key)}, {"why", std::string(why.message())}});
   progress_.set_corrupt(progress_.corrupt() + 1);
   RETURN_IF_ERROR(access_->Run(context_, [&](Core& core, SessionId, MonotonicTime) {
     return core.Remove(handle, std::span(&key, 1), RemovalCause::kCorrupt).status();

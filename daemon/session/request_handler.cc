@@ -179,13 +179,13 @@ absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, M
   writer_.Write(AcquireReply{.lease = result.lease.value,
                              .chunk_count = static_cast<uint32_t>(result.chunks.size()),
                              .extent_count = static_cast<uint32_t>(result.extents.size())});
-  for (const auto& chunk : result.chunks) {
-    writer_.Write(LeasedChunkMessage{chunk.first_extent, chunk.extent_count});
-  }
-  for (const BlockExtent& extent : result.extents) {
-    writer_.Write(
-        ExtentMessage{extent.offset, extent.bytes, std::bit_cast<PartMessage>(extent.part)});
-  }
+  writer_.WriteArray<LeasedChunkMessage>(result.chunks.size(), [&](size_t i) {
+    return LeasedChunkMessage{result.chunks[i].first_extent, result.chunks[i].extent_count};
+  });
+  writer_.WriteArray<ExtentMessage>(result.extents.size(), [&](size_t i) {
+    const BlockExtent& extent = result.extents[i];
+    return ExtentMessage{extent.offset, extent.bytes, std::bit_cast<PartMessage>(extent.part)};
+  });
   return absl::OkStatus();
 }
 
@@ -256,7 +256,8 @@ absl::Status RequestHandler::Abort(SessionId session, MessageReader& reader) {
 }
 
 absl::Status RequestHandler::CountKeys(Opcode opcode, MessageReader& reader, MonotonicTime now) {
-  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, opcode, "touch, pin, unpin or remove"));
+  ASSIGN_OR_RETURN(const KeysRequest request,
+                   ReadKeys(reader, opcode, "touch, pin, unpin or remove"));
   absl::StatusOr<uint32_t> count;
   if (opcode == Opcode::kTouch) {
     count = core_->Touch(request.space, keys_, now);
@@ -288,7 +289,8 @@ absl::Status RequestHandler::Stats(MessageReader& reader) {
 }
 
 absl::Status RequestHandler::ReportCorrupt(MessageReader& reader) {
-  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kReportCorrupt, "report corrupt"));
+  ASSIGN_OR_RETURN(const KeysRequest request,
+                   ReadKeys(reader, Opcode::kReportCorrupt, "report corrupt"));
   if (core_->FindSpace(request.space) == nullptr) {
     return absl::NotFoundError(absl::StrCat("no space has the handle ", request.space));
   }

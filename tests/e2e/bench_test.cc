@@ -77,8 +77,7 @@ TEST_F(BenchTest, ReplayOfAWorkloadChecksEveryByte) {
 }
 
 TEST_F(BenchTest, ReplayOfATraceLeavesOutPartialBlocks) {
-  const std::string trace =
-      absl::StrCat(testing::TempDir(), "/bench_test_", getpid(), ".jsonl");
+  const std::string trace = absl::StrCat(testing::TempDir(), "/bench_test_", getpid(), ".jsonl");
   std::ofstream(trace)
       << R"({"timestamp": 0, "input_length": 1100, "output_length": 1, "hash_ids": [1, 2, 3]})"
       << "\n"
@@ -124,8 +123,8 @@ TEST_F(BenchTest, ReplayFailsWhenAByteIsWrong) {
       << R"({"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [7, 8]})"
       << "\n";
   ASSERT_NO_FATAL_FAILURE(PutWrongContents(**client, trace, 7));
-  const Outcome outcome = RunBench(
-      absl::StrCat("replay ", trace, " --json --socket ", (*client)->socket_path()));
+  const Outcome outcome =
+      RunBench(absl::StrCat("replay ", trace, " --json --socket ", (*client)->socket_path()));
   EXPECT_EQ(outcome.exit_code, 1);
   const Json json = Json::parse(outcome.output, nullptr, /*allow_exceptions=*/false);
   EXPECT_EQ(json["corrupt"], 1) << outcome.output;

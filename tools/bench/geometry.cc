@@ -25,19 +25,18 @@ Manifest BenchmarkManifest() {
 
 absl::StatusOr<Manifest> ManifestOfSize(uint64_t bytes_per_token, uint32_t tokens_per_chunk) {
   if (bytes_per_token == 0 || bytes_per_token % kBytesPerElementPair != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("bytes per token is ", bytes_per_token, ", must be a multiple of ",
-                     kBytesPerElementPair, ": a key and a value of two bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("bytes per token is ", bytes_per_token,
+                                                   ", must be a multiple of ", kBytesPerElementPair,
+                                                   ": a key and a value of two bytes"));
   }
   const uint64_t pairs = bytes_per_token / kBytesPerElementPair;
   const uint64_t layers = std::gcd(pairs, kLayersWanted);
   const uint64_t heads = std::gcd(pairs / layers, kHeadsWanted);
   const uint64_t head_dim = pairs / layers / heads;
   if (head_dim > kHeadDimMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("bytes per token is ", bytes_per_token, ", too large: ", layers,
-                     " layers of ", heads, " heads would have ", head_dim,
-                     " elements a head, the limit is ", kHeadDimMax));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "bytes per token is ", bytes_per_token, ", too large: ", layers, " layers of ", heads,
+        " heads would have ", head_dim, " elements a head, the limit is ", kHeadDimMax));
   }
   Manifest manifest = BenchmarkManifest();
   manifest.layers = static_cast<uint32_t>(layers);

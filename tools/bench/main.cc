@@ -55,8 +55,8 @@ void DeclareReplay(CLI::App* app, ReplayFlags* flags) {
       ->excludes(trace)
       ->type_name("KIND");
   app->add_option("--seed", flags->seed, "Of the generated workload")->capture_default_str();
-  auto* socket = app->add_option("--socket", flags->socket, "Socket of a running daemon")
-                     ->type_name("PATH");
+  auto* socket =
+      app->add_option("--socket", flags->socket, "Socket of a running daemon")->type_name("PATH");
   app->add_flag("--private", flags->private_daemon,
                 "Start a daemon for this run (the default without --socket)")
       ->excludes(socket);

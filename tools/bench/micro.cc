@@ -49,9 +49,8 @@ absl::StatusOr<MicroReport> RunMicro(const MicroOptions& options) {
   }
   MicroReport report;
   for (const MicroPart& part : parts) {
-    const bool wanted =
-        options.only.empty() ||
-        std::find(options.only.begin(), options.only.end(), part.name) != options.only.end();
+    const bool wanted = options.only.empty() || std::find(options.only.begin(), options.only.end(),
+                                                          part.name) != options.only.end();
     if (!wanted) continue;
     if (options.on_step) options.on_step(part.name);
     RETURN_IF_ERROR(Annotate(part.run(options, &report), part.name));

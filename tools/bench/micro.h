@@ -51,8 +51,7 @@ struct RawFigure {
 class MicroReport {
  public:
   void AddAtLeast(std::string name, double value, double goal, std::string limited_by) {
-    figures_.push_back(
-        {std::move(name), value, GoalKind::kAtLeast, goal, std::move(limited_by)});
+    figures_.push_back({std::move(name), value, GoalKind::kAtLeast, goal, std::move(limited_by)});
   }
   void AddAtMost(std::string name, double value, double goal, std::string limited_by) {
     figures_.push_back({std::move(name), value, GoalKind::kAtMost, goal, std::move(limited_by)});

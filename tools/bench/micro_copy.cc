@@ -27,8 +27,7 @@ class CopyBenchmark {
   static absl::StatusOr<CopyBenchmark> Create(const MicroOptions& options,
                                               const Manifest& manifest) {
     const uint64_t chunk_bytes = manifest.PayloadBytes(manifest.WholePart());
-    const uint64_t count =
-        (options.quick ? kQuickWorkingSetBytes : kWorkingSetBytes) / chunk_bytes;
+    const uint64_t count = (options.quick ? kQuickWorkingSetBytes : kWorkingSetBytes) / chunk_bytes;
     ASSIGN_OR_RETURN(ChunkMemory sources, ChunkMemory::Create(count, chunk_bytes));
     ASSIGN_OR_RETURN(ChunkMemory destinations, ChunkMemory::Create(count, chunk_bytes));
     ASSIGN_OR_RETURN(std::unique_ptr<Client> client, StartWarmDaemon(options, manifest, count));

@@ -42,7 +42,8 @@ class MatchBenchmark {
     std::vector<size_t> order(prefixes_);
     std::iota(order.begin(), order.end(), size_t{0});
     for (size_t depth = 0; depth < kPrefixChunks; depth += kChunksPerPut) {
-      for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random_.Below(i + 1)]);
+      for (size_t i = order.size() - 1; i > 0; --i)
+        std::swap(order[i], order[random_.Below(i + 1)]);
       for (const size_t prefix : order) RETURN_IF_ERROR(PutSome(prefix, depth));
     }
     return absl::OkStatus();
@@ -143,8 +144,7 @@ absl::Status MeasureMatches(const MicroOptions& options, MicroReport* report) {
     return absl::InternalError("chunks were evicted while the match benchmark stored them");
   }
   RETURN_IF_ERROR(MeasureLookups(benchmark, options.quick, report));
-  const double heap =
-      PerChunk(after.anonymous_bytes, before.anonymous_bytes, benchmark.chunks());
+  const double heap = PerChunk(after.anonymous_bytes, before.anonymous_bytes, benchmark.chunks());
   const double table = PerChunk(after.other_bytes, before.other_bytes, benchmark.chunks());
   report->AddAtMost("bytes_per_chunk", heap + table, kBytesPerChunkGoal,
                     "the lasting record of a block, the index, the order of eviction");

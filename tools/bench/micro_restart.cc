@@ -34,8 +34,8 @@ class ArenaDirectory {
     if (error) return absl::UnavailableError(absl::StrCat(parent.string(), ": ", error.message()));
     if (space.available < bytes) {
       return absl::ResourceExhaustedError(absl::StrCat(
-          "the restart benchmark takes ", FormatBytes(bytes), " in ", parent.string(), ", which has ",
-          FormatBytes(space.available), " left; --restart-gib makes it smaller"));
+          "the restart benchmark takes ", FormatBytes(bytes), " in ", parent.string(),
+          ", which has ", FormatBytes(space.available), " left; --restart-gib makes it smaller"));
     }
     std::string pattern = parent / "larder-bench-XXXXXX";
     if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus(errno, "making a directory");

@@ -104,9 +104,8 @@ absl::Status MeasureViews(const MicroOptions& options, MicroReport* report) {
   RETURN_IF_ERROR(benchmark.Measure(kBatch, kWarmUps, kNoPause).status());
   ASSIGN_OR_RETURN(const ViewTimes one, benchmark.Measure(1, views, kNoPause));
   ASSIGN_OR_RETURN(const ViewTimes batch, benchmark.Measure(kBatch, views / 10, kNoPause));
-  ASSIGN_OR_RETURN(
-      const ViewTimes idle,
-      benchmark.Measure(1, options.quick ? kQuickIdleViews : kIdleViews, kIdlePause));
+  ASSIGN_OR_RETURN(const ViewTimes idle,
+                   benchmark.Measure(1, options.quick ? kQuickIdleViews : kIdleViews, kIdlePause));
   const double one_us = Microseconds(one.view, 0.5);
   const double batch_us = Microseconds(batch.view, 0.5);
   report->AddAtMost("view_p50_us", one_us, kViewGoalUs, "one round trip through the rings");

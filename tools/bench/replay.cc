@@ -51,16 +51,16 @@ class ReplayThread {
   absl::Status CheckBlockCount(const Request& request) const {
     const uint64_t most = request.input_tokens / options_.tokens_per_block + 1;
     if (request.block_ids.size() <= most) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a prompt of ", request.input_tokens, " tokens has ", request.block_ids.size(),
-        " block ids; of ", options_.tokens_per_block, " tokens it can have ", most,
-        " at most: the workload's blocks have another size (--tokens-per-block)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a prompt of ", request.input_tokens, " tokens has ", request.block_ids.size(),
+                     " block ids; of ", options_.tokens_per_block, " tokens it can have ", most,
+                     " at most: the workload's blocks have another size (--tokens-per-block)"));
   }
 
   void RunOne(const Request& request) {
     // Ids past the last full block stand for a partial one, which is never stored.
-    const size_t blocks =
-        std::min<size_t>(request.block_ids.size(), request.input_tokens / options_.tokens_per_block);
+    const size_t blocks = std::min<size_t>(request.block_ids.size(),
+                                           request.input_tokens / options_.tokens_per_block);
     keys_.clear();
     for (size_t i = 0; i < blocks; ++i) {
       keys_.push_back(KeyBytes(options_.name_space, request.block_ids[i]));
@@ -140,8 +140,8 @@ class ReplayThread {
     put_options.first_depth = static_cast<uint32_t>(first);
     if (first > 0) put_options.parent = keys_[first - 1];
     const MonotonicTime begin = Now();
-    const PutResult result = space_.Put(KeySpan(keys_).Subspan(first, count),
-                                        memory_.sources(0, count), put_options);
+    const PutResult result =
+        space_.Put(KeySpan(keys_).Subspan(first, count), memory_.sources(0, count), put_options);
     counts_.put_time += Now() - begin;
     counts_.bytes_put += result.bytes;
     counts_.blocks_put += result.stored;
@@ -257,8 +257,8 @@ absl::StatusOr<ReplayReport> Replay(Client& client, std::unique_ptr<RequestSourc
                                     const ReplayOptions& options,
                                     const std::function<void(uint64_t)>& progress) {
   if (options.concurrency < 1 || options.concurrency > kReplayThreadsMax) {
-    return absl::InvalidArgumentError(absl::StrCat("concurrency is ", options.concurrency,
-                                                   ", must be 1 to ", kReplayThreadsMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("concurrency is ", options.concurrency, ", must be 1 to ", kReplayThreadsMax));
   }
   ASSIGN_OR_RETURN(const Manifest manifest,
                    ManifestOfSize(options.bytes_per_token, options.tokens_per_block));

@@ -21,7 +21,7 @@ double GigabytesPerSecond(uint64_t bytes, absl::Duration time) {
 
 std::string Speed(uint64_t bytes, absl::Duration time) {
   if (bytes == 0) return "nothing moved";
-  return absl::StrFormat("%.1f GB/s", GigabytesPerSecond(bytes, time));
+  return absl::StrFormat("%.3g GB/s", GigabytesPerSecond(bytes, time));
 }
 
 std::string Percent(double share) { return absl::StrFormat("%.1f %%", share * 100); }

@@ -22,8 +22,8 @@ struct DispenserOptions {
 };
 
 // Requests leave in the source's order and, with a time scale, not before their time. A session's
-// next request waits until its last one is done, as its user would: so a session never looks up what
-// it is still computing. Thread-safe. Owns the source.
+// next request waits until its last one is done, as its user would: so a session never looks up
+// what it is still computing. Thread-safe. Owns the source.
 class RequestDispenser {
  public:
   RequestDispenser(std::unique_ptr<RequestSource> source, const DispenserOptions& options,

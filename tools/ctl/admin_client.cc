@@ -28,12 +28,18 @@ std::string LastReason(const std::string& message) {
 
 AdminClient::AdminClient(std::string address, absl::Duration timeout)
     : address_(std::move(address)), timeout_(timeout) {
+  Reconnect();
+}
+
+void AdminClient::Reconnect() {
   grpc::ChannelArguments arguments;
   // A proxy for the web is not on the way to a daemon.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Channels of this process share connections otherwise, and how long to wait after a failed one.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  stub_ = v1::Admin::NewStub(
-      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments));
+  channel_ = grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
+  stub_ = v1::Admin::NewStub(channel_);
 }
 
 void AdminClient::SetDeadline(grpc::ClientContext* context) const {
@@ -48,10 +54,14 @@ absl::Status AdminClient::Translate(const grpc::Status& status) const {
       return absl::UnavailableError(absl::StrCat("no daemon at ", address_, ": ",
                                                  LastReason(status.error_message()),
                                                  " (--address names another)"));
-    case grpc::StatusCode::DEADLINE_EXCEEDED:
-      return absl::DeadlineExceededError(absl::StrCat("the daemon at ", address_,
-                                                      " has not answered within ",
-                                                      FormatTimeSpan(timeout_), " (--timeout)"));
+    case grpc::StatusCode::DEADLINE_EXCEEDED: {
+      const std::string within = absl::StrCat(" within ", FormatTimeSpan(timeout_), " (--timeout)");
+      if (channel_->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
+        return absl::UnavailableError(absl::StrCat("no daemon answers at ", address_, within));
+      }
+      return absl::DeadlineExceededError(
+          absl::StrCat("the daemon at ", address_, " did not finish", within));
+    }
     case grpc::StatusCode::UNIMPLEMENTED:
       return absl::UnimplementedError(
           absl::StrCat("what answers at ", address_,

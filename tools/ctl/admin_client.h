@@ -16,8 +16,8 @@
 namespace larder {
 
 // A connection to one daemon's gRPC services. Every call has a deadline. Errors: UNAVAILABLE with
-// the address when no daemon answers there, DEADLINE_EXCEEDED, and what the service says. Not
-// thread-safe.
+// the address when no daemon answers there, DEADLINE_EXCEEDED when one does but too slowly, and
+// what the service says. Not thread-safe.
 class AdminClient {
  public:
   // `address` is "HOST:PORT" or "unix:PATH". Connects with the first call.
@@ -42,6 +42,9 @@ class AdminClient {
   absl::Status Verify(const v1::VerifyRequest& request,
                       const std::function<void(const v1::VerifyResponse&)>& on_message);
 
+  // Forgets the connection and what it knew: after a failure gRPC waits long before it tries again.
+  void Reconnect();
+
   const std::string& address() const { return address_; }
 
  private:
@@ -50,6 +53,7 @@ class AdminClient {
 
   const std::string address_;
   const absl::Duration timeout_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Admin::Stub> stub_;
 };
 

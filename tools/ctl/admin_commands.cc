@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,7 @@ class ChunkPrinter {
     if (!rows_.empty()) PrintRows();
     if (count_ == 0) std::printf("no chunks\n");
     if (!next_page_token.empty()) {
+      std::fflush(stdout);
       std::fprintf(stderr, "there may be more: --all, or --page-token %s\n",
                    next_page_token.c_str());
     }

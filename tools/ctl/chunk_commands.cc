@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iostream>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,7 @@ absl::StatusOr<ExitCode> ChangeChunks(const Invocation& invocation, KeysMethod m
     std::printf("%s %s%s\n", done, Chunks(found).c_str(),
                 found == chosen.size()
                     ? ""
-                    : absl::StrCat("; ", chosen.size() - found, " are not stored").c_str());
+                    : absl::StrCat("; not stored: ", chosen.size() - found).c_str());
   }
   return found == chosen.size() ? ExitCode::kOk : ExitCode::kFailed;
 }

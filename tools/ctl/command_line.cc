@@ -27,6 +27,8 @@ constexpr char kTimeoutDefault[] = "5s";
 // These two go through everything that is stored.
 constexpr char kClearTimeoutDefault[] = "5m";
 constexpr char kVerifyTimeoutDefault[] = "1h";
+// A view that waits for a silent daemon does not see the keys that end it.
+constexpr char kTopTimeoutDefault[] = "2s";
 constexpr uint64_t kChunksLimitDefault = 100;
 constexpr absl::Duration kIntervalMin = absl::Milliseconds(100);
 constexpr absl::Duration kIntervalMax = absl::Hours(1);
@@ -152,7 +154,7 @@ void DeclareGet(CLI::App* app, Invocation* invocation, RawOptions* raw) {
 }
 
 void DeclareClear(CLI::App* app, Invocation* invocation, RawOptions* raw) {
-  CLI::Option_group* which = app->add_option_group("Which");
+  CLI::Option_group* which = app->add_option_group("Space");
   which->add_option("--space", raw->space, "Space by its id, or by its beginning")->type_name("ID");
   which->add_flag("--all-spaces", invocation->space.all, "Every space");
   which->require_option(1);
@@ -196,6 +198,8 @@ const char* TimeoutDefault(Command command) {
       return kClearTimeoutDefault;
     case Command::kVerify:
       return kVerifyTimeoutDefault;
+    case Command::kTop:
+      return kTopTimeoutDefault;
     default:
       return kTimeoutDefault;
   }
@@ -310,6 +314,20 @@ absl::Status Check(const RawOptions& raw, Invocation* invocation) {
   return absl::OkStatus();
 }
 
+// The parser takes "--flag=" for a flag whose value follows.
+std::vector<std::string> SplitEmptyValues(const std::vector<std::string>& arguments) {
+  std::vector<std::string> result;
+  for (const std::string& argument : arguments) {
+    if (absl::StartsWith(argument, "--") && argument.find('=') == argument.size() - 1) {
+      result.push_back(argument.substr(0, argument.size() - 1));
+      result.emplace_back();
+    } else {
+      result.push_back(argument);
+    }
+  }
+  return result;
+}
+
 // In better words than the parser's.
 absl::Status CheckCommandName(const std::vector<std::string>& arguments) {
   constexpr char kHint[] = "\"larderctl --help\" lists the commands";
@@ -349,7 +367,8 @@ absl::StatusOr<Invocation> ParseCommandLine(const std::vector<std::string>& argu
     subcommands.push_back(subcommand);
   }
   app.footer(kFooter);
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  std::vector<std::string> reversed = SplitEmptyValues(arguments);
+  std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {

@@ -1,8 +1,6 @@
 #include "tools/ctl/proto_json.h"
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/ctl/enum_names.h"

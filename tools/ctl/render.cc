@@ -28,6 +28,7 @@ template <typename Counts>
 std::string RemovalText(const Counts& counts) {
   std::string text;
   for (const v1::RemovalCount& count : counts) {
+    if (count.chunks() == 0) continue;
     const std::string name = EnumName(*v1::RemovalCause_descriptor(), count.cause());
     absl::StrAppend(&text, text.empty() ? "" : ", ", name.empty() ? "other" : name, " ",
                     FormatCount(count.chunks()));
@@ -200,7 +201,8 @@ std::string InspectText(const v1::InspectResponse& response) {
        {"model", response.model()},
        {"manifest", response.manifest_id()},
        {"parent", parent},
-       {"depth", absl::StrCat(chunk.depth(), ", with ", chunk.children(), " children")},
+       {"depth", absl::StrCat(chunk.depth())},
+       {"children", absl::StrCat(chunk.children())},
        {"size", absl::StrCat(FormatBytes(chunk.bytes()), " in ", chunk.parts(),
                              chunk.parts() == 1 ? " part" : " parts",
                              chunk.visible() ? "" : "; others are missing, nobody sees it")},

@@ -1,11 +1,8 @@
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +28,13 @@ struct NamedSpace {
   std::string tenant, salt;
 };
 
+// Clients that the daemon behind `admin` has let in so far.
+absl::StatusOr<uint64_t> AcceptedClients(AdminClient& admin) {
+  ASSIGN_OR_RETURN(const v1::StatusResponse status,
+                   admin.Call(&v1::Admin::Stub::Status, v1::StatusRequest()));
+  return status.local_server().accepted();
+}
+
 // A connection to the daemon's socket and the space in question.
 struct Store {
   std::unique_ptr<Client> client;
@@ -54,15 +58,24 @@ absl::StatusOr<NamedSpace> DescribedSpace(const SpaceChoice& choice) {
   return named;
 }
 
-absl::StatusOr<NamedSpace> FindNamedSpace(const Invocation& invocation) {
-  if (invocation.space.ByManifest()) return DescribedSpace(invocation.space);
-  AdminClient admin(invocation.address, invocation.timeout);
-  ASSIGN_OR_RETURN(const v1::SpaceStatus space, FindSpace(admin, invocation.space.id));
-  absl::StatusOr<Manifest> manifest = ToManifest(space.description().manifest());
-  RETURN_IF_ERROR(Annotate(manifest.status(), absl::StrCat("space ", space.space_id())));
-  return NamedSpace{.manifest = *std::move(manifest),
-                    .tenant = space.description().tenant(),
-                    .salt = space.description().salt()};
+absl::StatusOr<NamedSpace> FindNamedSpace(AdminClient& admin, const std::string& id) {
+  const absl::StatusOr<v1::SpaceStatus> space = FindSpace(admin, id);
+  if (absl::IsNotFound(space.status())) {
+    return absl::NotFoundError(absl::StrCat(space.status().message(),
+                                            "; --manifest-file or --manifest describes a new one"));
+  }
+  RETURN_IF_ERROR(space.status());
+  const v1::SpaceDescription& description = space->description();
+  absl::StatusOr<Manifest> manifest = ToManifest(description.manifest());
+  RETURN_IF_ERROR(Annotate(manifest.status(), absl::StrCat("space ", space->space_id())));
+  // Names that are no UTF-8 do not come through whole, and would name another space.
+  const SpaceId named = ComputeSpaceId(description.tenant(), manifest->Id(), description.salt());
+  if (ToString(named) != space->space_id()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the names of space ", space->space_id(), " can't be written as text"));
+  }
+  return NamedSpace{
+      .manifest = *std::move(manifest), .tenant = description.tenant(), .salt = description.salt()};
 }
 
 // Where a daemon answered, UNAVAILABLE is its word (it is draining) and no missing daemon.
@@ -72,18 +85,43 @@ absl::Status FromClient(const Client& client, const absl::Status& status) {
   return absl::UnavailableError(absl::StrCat(status.message(), " (--socket names another)"));
 }
 
-absl::StatusOr<Store> OpenStore(const Invocation& invocation) {
-  ASSIGN_OR_RETURN(const NamedSpace named, FindNamedSpace(invocation));
+absl::StatusOr<std::unique_ptr<Client>> ConnectToSocket(const Invocation& invocation) {
   ClientOptions options;
   options.socket_path = invocation.socket_path;
   options.name = "larderctl";
   options.timeout = invocation.timeout;
   options.async_threads = 0;
   ASSIGN_OR_RETURN(std::unique_ptr<Client> client, Client::Connect(options));
-  // Opening a space works without a daemon; here that is no use.
+  // A client works without a daemon; here that is no use.
   RETURN_IF_ERROR(FromClient(*client, client->Stats().status()));
+  return client;
+}
+
+absl::StatusOr<Store> OpenDescribed(const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const NamedSpace named, DescribedSpace(invocation.space));
+  ASSIGN_OR_RETURN(std::unique_ptr<Client> client, ConnectToSocket(invocation));
   ASSIGN_OR_RETURN(ClientSpace space, client->Open(named.manifest, named.tenant, named.salt));
   return Store{std::move(client), std::move(space)};
+}
+
+absl::StatusOr<Store> OpenListed(const Invocation& invocation) {
+  AdminClient admin(invocation.address, invocation.timeout);
+  ASSIGN_OR_RETURN(const NamedSpace named, FindNamedSpace(admin, invocation.space.id));
+  ASSIGN_OR_RETURN(const uint64_t clients_before, AcceptedClients(admin));
+  ASSIGN_OR_RETURN(std::unique_ptr<Client> client, ConnectToSocket(invocation));
+  ASSIGN_OR_RETURN(const uint64_t clients_now, AcceptedClients(admin));
+  // Opening the space would make it in a daemon that does not have it.
+  if (clients_now == clients_before) {
+    return absl::InvalidArgumentError(absl::StrCat("the daemon at ", invocation.address,
+                                                   " is not the one at ", invocation.socket_path,
+                                                   ": --address and --socket name one daemon"));
+  }
+  ASSIGN_OR_RETURN(ClientSpace space, client->Open(named.manifest, named.tenant, named.salt));
+  return Store{std::move(client), std::move(space)};
+}
+
+absl::StatusOr<Store> OpenStore(const Invocation& invocation) {
+  return invocation.space.ByManifest() ? OpenDescribed(invocation) : OpenListed(invocation);
 }
 
 // The keys back to back, as the client takes them.
@@ -140,6 +178,19 @@ absl::Status PutAll(const Invocation& invocation, Store& store, PayloadReader& r
   return reader.CheckEnd();
 }
 
+absl::Status FetchChunk(Store& store, const std::string& key, std::span<uint8_t> payload) {
+  const std::array<Segment, 1> destination = {{{payload.data(), payload.size()}}};
+  const std::array<ScatterList, 1> destinations = {destination};
+  const FetchResult result =
+      store.space.Fetch(KeySpan(Bytes(key).data(), key.size(), 1), destinations);
+  if (result.chunks == 1) return absl::OkStatus();
+  const std::string name = absl::StrCat("chunk ", absl::BytesToHexString(key));
+  if (absl::IsNotFound(result.status)) {
+    return absl::NotFoundError(absl::StrCat(name, " is not stored"));
+  }
+  return Annotate(FromClient(*store.client, result.status), name);
+}
+
 }  // namespace
 
 absl::StatusOr<ExitCode> RunMatch(const Invocation& invocation) {
@@ -183,7 +234,7 @@ absl::StatusOr<ExitCode> RunPut(const Invocation& invocation) {
                        {"already_stored", total.already_stored},
                        {"bytes", total.bytes}};
     std::fputs(ToText(json).c_str(), stdout);
-  } else {
+  } else if (status.ok() || total.stored + total.already_stored > 0) {
     std::printf("stored %u, already there %u, %s in space %s\n", total.stored, total.already_stored,
                 FormatBytes(total.bytes).c_str(), ToString(store.space.id()).c_str());
   }
@@ -209,14 +260,7 @@ absl::StatusOr<ExitCode> RunGet(const Invocation& invocation) {
   const Manifest& manifest = store.space.manifest();
   const uint64_t chunk_bytes = manifest.PayloadBytes(manifest.WholePart());
   ASSIGN_OR_RETURN(const MemoryMapping buffer, MemoryMapping::MapAnonymous(chunk_bytes));
-  const std::array<Segment, 1> destination = {{{buffer.data(), chunk_bytes}}};
-  const std::array<ScatterList, 1> destinations = {destination};
-  const FetchResult result =
-      store.space.Fetch(KeySpan(Bytes(key).data(), key.size(), 1), destinations);
-  if (result.chunks == 0) {
-    return Annotate(FromClient(*store.client, result.status),
-                    absl::StrCat("chunk ", absl::BytesToHexString(key)));
-  }
+  RETURN_IF_ERROR(FetchChunk(store, key, buffer.bytes().first(chunk_bytes)));
   RETURN_IF_ERROR(WritePayload(invocation.file, buffer.bytes().first(chunk_bytes)));
   if (invocation.json) {
     const Json json = {{"space_id", ToString(store.space.id())},

@@ -1,12 +1,12 @@
 #include "tools/ctl/top.h"
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "tools/console/table.h"
 #include "tools/console/units.h"
 #include "tools/ctl/render.h"
@@ -27,8 +27,7 @@ struct SpaceRow {
 uint64_t Grown(uint64_t before, uint64_t now) { return now > before ? now - before : 0; }
 
 Growth GrowthOf(const v1::SpaceStatus* before, const v1::SpaceStatus& now) {
-  static const v1::SpaceStatus& kNone = v1::SpaceStatus::default_instance();
-  const v1::SpaceStatus& old = before == nullptr ? kNone : *before;
+  const v1::SpaceStatus& old = before == nullptr ? v1::SpaceStatus::default_instance() : *before;
   return {.lookups = Grown(old.lookups(), now.lookups()),
           .hit_tokens = Grown(old.hit_tokens(), now.hit_tokens()),
           .miss_tokens = Grown(old.miss_tokens(), now.miss_tokens()),

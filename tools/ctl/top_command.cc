@@ -51,6 +51,7 @@ absl::StatusOr<ExitCode> ShowLive(const Invocation& invocation, AdminClient& adm
     while (!sample.ok()) {
       screen.Draw(absl::StrCat(sample.status().message(), "\n\nq quits"));
       if (screen.Wait(invocation.interval) == LiveScreen::Event::kQuit) return ExitCode::kOk;
+      admin.Reconnect();
       sample = TakeSample(admin);
     }
     before = std::exchange(now, *std::move(sample));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts a daemon, replays a workload against it with every byte checked, and says what came of it.
-# TRACE=FILE replays that trace too, whose blocks have TOKENS_PER_BLOCK tokens (512). Builds nothing;
+# TRACE=FILE replays that too, whose blocks have TOKENS_PER_BLOCK tokens (512). Builds nothing;
 # BENCH names larder-bench when it is not the release build's. Exit code non-zero when a byte was
 # wrong or anything failed.
 set -euo pipefail

@@ -1,10 +1,13 @@
 // Reads and writes the structs of message_format.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -79,26 +82,56 @@ class MessageReader {
 // Builds a payload in a buffer that it owns and reuses. Not thread-safe.
 class MessageWriter {
  public:
-  void Clear() { bytes_.clear(); }
+  void Clear() { size_ = 0; }
 
   template <typename T>
   void Write(const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);
-    WriteBytes({reinterpret_cast<const uint8_t*>(&value), sizeof(T)});
+    std::memcpy(Extend(sizeof(T)), &value, sizeof(T));
+  }
+
+  // Appends `count` values at once: value_at(i) for each i.
+  template <typename T, typename ValueAt>
+  void WriteArray(size_t count, ValueAt value_at) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    uint8_t* at = Extend(count * sizeof(T));
+    for (size_t i = 0; i < count; ++i, at += sizeof(T)) {
+      const T value = value_at(i);
+      std::memcpy(at, &value, sizeof(T));
+    }
   }
 
   void WriteBytes(std::span<const uint8_t> bytes) {
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    if (!bytes.empty()) std::memcpy(Extend(bytes.size()), bytes.data(), bytes.size());
   }
 
   void WriteText(absl::string_view text) {
     WriteBytes({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
 
-  std::span<const uint8_t> payload() const { return bytes_; }
+  std::span<const uint8_t> payload() const { return {bytes_.get(), size_}; }
 
  private:
-  std::vector<uint8_t> bytes_;
+  static constexpr size_t kFirstCapacityBytes = 256;
+
+  // Room for `bytes` more at the end, not initialised.
+  uint8_t* Extend(size_t bytes) {
+    if (bytes > capacity_ - size_) {
+      const size_t grown_capacity =
+          std::max({size_ + bytes, 2 * capacity_, size_t{kFirstCapacityBytes}});
+      std::unique_ptr<uint8_t[]> grown(new uint8_t[grown_capacity]);
+      if (size_ != 0) std::memcpy(grown.get(), bytes_.get(), size_);
+      bytes_ = std::move(grown);
+      capacity_ = grown_capacity;
+    }
+    uint8_t* const at = bytes_.get() + size_;
+    size_ += bytes;
+    return at;
+  }
+
+  std::unique_ptr<uint8_t[]> bytes_;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
 };
 
 }  // namespace larder

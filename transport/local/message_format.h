@@ -1,6 +1,5 @@
 // The payloads of operation frames, after the handshake. docs/formats/local_protocol.md lists them;
-// everything is little-endian and a multiple of 8 bytes, so that arrays behind a struct are
-// aligned.
+// everything is little-endian and every struct a multiple of 8 bytes.
 #pragma once
 
 #include <cstddef>

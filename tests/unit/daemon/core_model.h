@@ -1,4 +1,5 @@
-// A plain twin of the core's state, driven through the same random requests and compared after each.
+// A plain twin of the core's state, driven through the same random requests and compared after
+// each.
 #pragma once
 
 #include <array>
@@ -113,6 +114,9 @@ class CoreModel {
   std::map<uint64_t, std::pair<SpaceHandle, std::vector<Extent>>> doomed_;  // by incarnation
   std::map<ReservationId, ModelReservation> reservations_;
   std::map<LeaseId, ModelLease> leases_;
+  // What the killed daemon's clients may still be writing to.
+  std::vector<Extent> orphans_;
+  MonotonicTime orphans_end_;
 };
 
 }  // namespace larder

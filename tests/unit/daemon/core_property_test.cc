@@ -10,7 +10,7 @@ namespace {
 
 TEST(CorePropertyTest, RandomRequestsMatchAModel) {
   uint64_t evictions = 0, visible_commits = 0;
-  for (uint64_t seed = 1; seed <= 120; ++seed) {
+  for (uint64_t seed = 1; seed <= 250; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     CoreModel model(seed);
     for (int step = 0; step < 400; ++step) {

@@ -141,8 +141,8 @@ class CoreHarness {
   }
 
   void MakeCore() {
-    core_ = std::make_unique<Core>(options_, &*table_, now,
-                                   kTestUnixMs + now.nanoseconds / 1'000'000);
+    core_ =
+        std::make_unique<Core>(options_, &*table_, now, kTestUnixMs + now.nanoseconds / 1'000'000);
   }
 
   const uint64_t granules_;

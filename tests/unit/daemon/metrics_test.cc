@@ -10,10 +10,8 @@
 #include <cmath>
 #include <fstream>
 #include <map>
-#include <mutex>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -23,6 +21,7 @@
 #include "daemon/metrics/metrics_server.h"
 #include "daemon/metrics/node_collector.h"
 #include "tests/unit/client/client_fixture.h"
+#include "tests/unit/daemon/held_loop.h"
 
 namespace larder {
 namespace {
@@ -118,7 +117,7 @@ TEST_F(MetricsTest, CountsWhatAClientDoes) {
   const auto client = Client::Connect({.socket_path = directory_.path() + "/larder.sock"});
   ASSERT_TRUE(client.ok()) << client.status();
   const Manifest manifest = TestManifest();
-  auto space = (*client)->Open(manifest, {.tenant = "acme"});
+  auto space = (*client)->Open(manifest, "acme");
   ASSERT_TRUE(space.ok()) << space.status();
   const uint64_t chunk_bytes = manifest.PayloadBytes(manifest.WholePart());
   ChunkBuffers buffers(3, chunk_bytes);
@@ -127,17 +126,19 @@ TEST_F(MetricsTest, CountsWhatAClientDoes) {
   ASSERT_EQ(space->Match(keys).chunks, 3u);
   ASSERT_EQ(space->Fetch(KeySpan(keys).Subspan(0, 3), buffers.destinations()).chunks, 3u);
   ASSERT_EQ(*space->Remove(KeySpan(keys).Subspan(2, 1)), 1u);
-  for (int i = 0; i < 100; ++i) (void)space->Match(KeySpan(keys).Subspan(0, 1));
+  for (int i = 0; i < 500; ++i) (void)space->Match(KeySpan(keys).Subspan(0, 1));
 
   const SpaceId id = ComputeSpaceId("acme", manifest.Id(), "");
   const std::string labels =
       absl::StrCat("{tenant=\"acme\",model=\"test-model\",space=\"", ToString(id), "\"}");
   const auto samples = Samples(Scrape(server_->port()));
-  const auto of_space = [&](absl::string_view name) { return samples.at(absl::StrCat(name, labels)); };
-  EXPECT_EQ(of_space("larder_lookups_total"), 101);
-  EXPECT_EQ(of_space("larder_hit_chunks_total"), 103);
+  const auto of_space = [&](absl::string_view name) {
+    return samples.at(absl::StrCat(name, labels));
+  };
+  EXPECT_EQ(of_space("larder_lookups_total"), 501);
+  EXPECT_EQ(of_space("larder_hit_chunks_total"), 503);
   EXPECT_EQ(of_space("larder_miss_chunks_total"), 2);
-  EXPECT_EQ(of_space("larder_hit_tokens_total"), 103 * 16);
+  EXPECT_EQ(of_space("larder_hit_tokens_total"), 503 * 16);
   EXPECT_EQ(of_space("larder_miss_bytes_total"), static_cast<double>(2 * chunk_bytes));
   EXPECT_EQ(of_space("larder_stored_chunks_total"), 3);
   EXPECT_EQ(of_space("larder_fetched_chunks_total"), 3);
@@ -148,7 +149,7 @@ TEST_F(MetricsTest, CountsWhatAClientDoes) {
   EXPECT_EQ(samples.at("larder_clients_accepted_total"), 1);
   EXPECT_EQ(samples.at("larder_tier_capacity_bytes{tier=\"dram\"}"), 64 << 20);
   EXPECT_GT(samples.at("larder_tier_used_bytes{tier=\"dram\"}"), 2.0 * chunk_bytes);
-  EXPECT_EQ(samples.at("larder_requests_total{operation=\"match\"}"), 101);
+  EXPECT_EQ(samples.at("larder_requests_total{operation=\"match\"}"), 501);
   EXPECT_EQ(samples.at("larder_requests_total{operation=\"remove\"}"), 1);
   EXPECT_EQ(samples.at("larder_requests_total{operation=\"unknown\"}"), 0);
 
@@ -165,19 +166,20 @@ TEST_F(MetricsTest, CountsWhatAClientDoes) {
 
 TEST_F(MetricsTest, ManySpacesShareASeriesBeyondTheLimit) {
   const size_t count = NodeCollector::kSpacesShownMax + 20;
-  ASSERT_TRUE(node_->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
-                              [&](Core& core, MonotonicTime now) {
-                                const KeyHash key{1, 2};
-                                for (size_t i = 0; i < count; ++i) {
-                                  const auto space = core.OpenSpace(
-                                      {.tenant = absl::StrCat("t", i, "\xff\"\n"),
-                                       .salt = "",
-                                       .manifest = TestManifest()});
-                                  ASSERT_TRUE(space.ok());
-                                  ASSERT_TRUE(
-                                      core.Match(*space, std::span(&key, 1), false, now).ok());
-                                }
-                              })
+  ASSERT_TRUE(node_
+                  ->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
+                             [&](Core& core, MonotonicTime now) {
+                               const KeyHash key{1, 2};
+                               for (size_t i = 0; i < count; ++i) {
+                                 const auto space =
+                                     core.OpenSpace({.tenant = absl::StrCat("t", i, "\xff\"\n"),
+                                                     .salt = "",
+                                                     .manifest = TestManifest()});
+                                 ASSERT_TRUE(space.ok());
+                                 ASSERT_TRUE(
+                                     core.Match(*space, std::span(&key, 1), false, now).ok());
+                               }
+                             })
                   .ok());
   const auto samples = Samples(Scrape(server_->port()));
   size_t series = 0;
@@ -194,24 +196,17 @@ TEST_F(MetricsTest, ManySpacesShareASeriesBeyondTheLimit) {
 }
 
 TEST_F(MetricsTest, ALoopThatHangsIsReportedInsteadOfWaitedFor) {
-  std::mutex mutex;
-  mutex.lock();
-  std::thread blocker([&] {
-    (void)node_->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
-                          [&](Core&, MonotonicTime) { std::lock_guard lock(mutex); });
-  });
+  const HeldLoop held(&*node_);
   const MonotonicTime begin = SystemClock::Get().Now();
   const auto samples = Samples(Scrape(server_->port()));
   EXPECT_LT(SystemClock::Get().Now() - begin, absl::Seconds(4));
-  mutex.unlock();
-  blocker.join();
   EXPECT_EQ(samples.at("larder_loop_responsive"), 0);
   EXPECT_FALSE(samples.contains("larder_chunks"));
 }
 
 TEST_F(MetricsTest, ATakenAddressIsAnError) {
-  const auto second = MetricsServer::Start(
-      {.listen = absl::StrCat("127.0.0.1:", server_->port())}, &*node_);
+  const auto second =
+      MetricsServer::Start({.listen = absl::StrCat("127.0.0.1:", server_->port())}, &*node_);
   EXPECT_TRUE(absl::IsUnavailable(second.status())) << second.status();
   const auto nonsense = MetricsServer::Start({.listen = "nonsense"}, &*node_);
   EXPECT_FALSE(nonsense.ok());

@@ -1,8 +1,8 @@
 // A node and its gRPC server in this process, and a caller's side of its streams.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 
 #include <memory>
 #include <string>

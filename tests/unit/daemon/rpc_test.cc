@@ -1,12 +1,12 @@
 // larder.v1.Store and the server around it, through a real channel.
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <sys/stat.h>
 
 #include <functional>
-#include <mutex>
 #include <thread>
 
-
+#include "tests/unit/daemon/held_loop.h"
 #include "tests/unit/daemon/rpc_fixture.h"
 
 namespace larder {
@@ -68,9 +68,9 @@ TEST_F(StoreRpcTest, OneStreamCarriesSeveralChunksAndTellsTheOutcomeOfEach) {
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
   ASSERT_TRUE(status.ok()) << status.error_message();
-  EXPECT_THAT(response.outcomes(), testing::ElementsAre(v1::PUT_OUTCOME_STORED,
-                                                        v1::PUT_OUTCOME_EXISTS,
-                                                        v1::PUT_OUTCOME_STORED));
+  EXPECT_THAT(
+      response.outcomes(),
+      testing::ElementsAre(v1::PUT_OUTCOME_STORED, v1::PUT_OUTCOME_EXISTS, v1::PUT_OUTCOME_STORED));
   EXPECT_EQ(response.stored_bytes(), 2 * chunk_bytes_);
   EXPECT_EQ(Match(space, {"x", "y"}), 2u);
 }
@@ -174,8 +174,7 @@ TEST_F(StoreRpcTest, BadHeadersAreRefusedByTheNameOfTheirField) {
       {"ttl_ms", [](v1::PutHeader* h) { h->set_ttl_ms(UINT64_MAX); }},
       {"part", [](v1::PutHeader* h) { h->mutable_part()->set_layer_end(4); }},
       {"part", [](v1::PutHeader* h) { h->mutable_part()->set_layer_end(65540); }},
-      {"description.tenant",
-       spoil_manifest([](auto* d) { d->set_tenant(std::string(65, 't')); })},
+      {"description.tenant", spoil_manifest([](auto* d) { d->set_tenant(std::string(65, 't')); })},
       {"description.salt", spoil_manifest([](auto* d) { d->set_salt(std::string(257, 's')); })},
       {"description.manifest", spoil_manifest([](auto* d) { d->clear_manifest(); })},
       {"element_type", spoil_manifest([](auto* d) {
@@ -208,12 +207,10 @@ TEST_F(StoreRpcTest, DataThatDoesNotFitItsHeaderIsRefused) {
   EXPECT_EQ(too_much.error_code(), StatusCode::INVALID_ARGUMENT);
   // The chunk was complete before the byte too many came.
   EXPECT_THAT(too_much.error_message(), HasSubstr("data: comes before a header"));
-  const grpc::Status too_little =
-      Put(HeaderOf(space, "short"), payload.substr(1), &response);
+  const grpc::Status too_little = Put(HeaderOf(space, "short"), payload.substr(1), &response);
   EXPECT_EQ(too_little.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(too_little.error_message(), HasSubstr("the stream ended after 4194303 of 4194304"));
-  const grpc::Status long_piece =
-      Put(HeaderOf(space, "pieces"), payload, &response, (1 << 20) + 1);
+  const grpc::Status long_piece = Put(HeaderOf(space, "pieces"), payload, &response, (1 << 20) + 1);
   EXPECT_EQ(long_piece.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(long_piece.error_message(), HasSubstr("the limit is 1048576"));
   // Beyond the limit on messages gRPC itself refuses, before memory is spent on it.
@@ -323,22 +320,17 @@ TEST_F(StoreRpcTest, BadKeysAndSpacesOfReadersAreNamed) {
 
 TEST_F(StoreRpcTest, AStoppedLoopIsADeadlineAndNoHang) {
   const std::string space = OpenSpace(TestDescription("tenant"));
-  std::mutex mutex;
-  mutex.lock();
-  std::thread blocker([&] {
-    (void)node_->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
-                          [&](Core&, MonotonicTime) { std::lock_guard lock(mutex); });
-  });
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-  v1::MatchRequest request;
-  request.set_space_id(space);
-  request.add_keys("k");
-  v1::MatchResponse response;
-  const grpc::Status status = store_->Match(&context, request, &response);
-  EXPECT_EQ(status.error_code(), StatusCode::DEADLINE_EXCEEDED);
-  mutex.unlock();
-  blocker.join();
+  {
+    const HeldLoop held(&*node_);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+    v1::MatchRequest request;
+    request.set_space_id(space);
+    request.add_keys("k");
+    v1::MatchResponse response;
+    const grpc::Status status = store_->Match(&context, request, &response);
+    EXPECT_EQ(status.error_code(), StatusCode::DEADLINE_EXCEEDED);
+  }
   EXPECT_EQ(Match(space, {"k"}), 0u);
 }
 
@@ -347,7 +339,7 @@ TEST_F(StoreRpcTest, LocalClientsAndCallersShareWhatIsStored) {
   Manifest manifest = TestManifest();
   const auto client = Client::Connect({.socket_path = directory_.path() + "/larder.sock"});
   ASSERT_TRUE(client.ok()) << client.status();
-  auto local = (*client)->Open(manifest, {.tenant = "tenant"});
+  auto local = (*client)->Open(manifest, "tenant");
   ASSERT_TRUE(local.ok()) << local.status();
   ChunkBuffers buffers(1, chunk_bytes_);
   buffers.Randomise(3);
@@ -364,35 +356,43 @@ TEST_F(StoreRpcTest, LocalClientsAndCallersShareWhatIsStored) {
 
 // --- the server ---------------------------------------------------------------------------------
 
+// Sends `request` to a method and returns the first message of its answer.
+std::string CallByName(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                       const std::string& request) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub(channel);
+  const auto stream = stub.PrepareCall(&context, method, &queue);
+  const auto done = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  grpc::Slice slice(request);
+  grpc::ByteBuffer reply;
+  grpc::Status status;
+  stream->StartCall(nullptr);
+  EXPECT_TRUE(done());
+  stream->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+  EXPECT_TRUE(done());
+  stream->Read(&reply, nullptr);
+  EXPECT_TRUE(done());
+  stream->Finish(&status, nullptr);
+  EXPECT_TRUE(done());
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  if (!reply.DumpToSingleSlice(&slice).ok()) return "";
+  return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
+}
+
 TEST_F(StoreRpcTest, HealthAndReflectionAreServed) {
   // Calls by name, as grpcurl and Kubernetes make them, need no generated code here.
-  grpc::internal::RpcMethod check("/grpc.health.v1.Health/Check",
-                                  grpc::internal::RpcMethod::NORMAL_RPC, channel_);
-  grpc::ClientContext context;
-  grpc::ByteBuffer empty(nullptr, 0);
-  grpc::ByteBuffer reply;
-  const grpc::Status status = grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
-      channel_.get(), check, &context, empty, &reply);
-  EXPECT_TRUE(status.ok()) << status.error_message();
-  EXPECT_EQ(reply.Length(), 2u);  // field 1: SERVING
-
-  grpc::internal::RpcMethod reflection(
-      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-      grpc::internal::RpcMethod::BIDI_STREAMING, channel_);
-  grpc::ClientContext stream_context;
-  std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
-      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
-          channel_.get(), reflection, &stream_context));
-  const grpc::Slice list_services("\x3a\x01*", 3);  // field 7: list_services = "*"
-  ASSERT_TRUE(stream->Write(grpc::ByteBuffer(&list_services, 1)));
-  ASSERT_TRUE(stream->Read(&reply));
-  grpc::Slice slice;
-  ASSERT_TRUE(reply.DumpToSingleSlice(&slice).ok());
-  const std::string services(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  EXPECT_EQ(CallByName(channel_, "/grpc.health.v1.Health/Check", ""), "\x08\x01");  // SERVING
+  // Field 7 of the request is list_services.
+  const std::string services = CallByName(
+      channel_, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3a\x01*");
   EXPECT_THAT(services, HasSubstr("larder.v1.Store"));
   EXPECT_THAT(services, HasSubstr("larder.v1.Admin"));
-  stream->WritesDone();
-  EXPECT_TRUE(stream->Finish().ok());
 }
 
 TEST_F(StoreRpcTest, BadAndTakenAddressesAreErrors) {
@@ -413,8 +413,8 @@ TEST_F(StoreRpcTest, AUnixSocketIsForThisUserAlone) {
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   const auto second = RpcServer::Start({.listen = "unix:" + path}, &*node_);
   EXPECT_TRUE(absl::IsUnavailable(second.status())) << second.status();
-  const auto stub = v1::Admin::NewStub(
-      grpc::CreateChannel("unix:" + path, grpc::InsecureChannelCredentials()));
+  const auto stub =
+      v1::Admin::NewStub(grpc::CreateChannel("unix:" + path, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::StatusResponse response;
   EXPECT_TRUE(stub->Status(&context, {}, &response).ok());
@@ -433,8 +433,9 @@ TEST_F(StoreRpcTest, TheServerEndsSoonWithAStreamUnderWay) {
   EXPECT_LT(SystemClock::Get().Now() - begin, absl::Seconds(5));
   EXPECT_FALSE(writer->Finish().ok());
   uint64_t sessions = 0;
-  ASSERT_TRUE(node_->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
-                              [&](Core& core, MonotonicTime) { sessions = core.Stats().sessions; })
+  ASSERT_TRUE(node_
+                  ->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
+                             [&](Core& core, MonotonicTime) { sessions = core.Stats().sessions; })
                   .ok());
   EXPECT_EQ(sessions, 1u);  // the verifier's
 }

@@ -194,7 +194,8 @@ class Twins {
 
   void SetExpiry(ChunkIndex chunk) {
     const MonotonicTime expiry =
-        random_.Below(3) == 0 ? At(0) : At(now_.nanoseconds + 1 + static_cast<int64_t>(random_.Below(50)));
+        random_.Below(3) == 0 ? At(0)
+                              : At(now_.nanoseconds + 1 + static_cast<int64_t>(random_.Below(50)));
     catalog_.SetExpiry(chunk, expiry);
     chunks_[chunk].expiry = expiry;
   }
@@ -250,9 +251,9 @@ class Twins {
   }
 
   uint32_t ChildrenOf(ChunkIndex parent) const {
-    return static_cast<uint32_t>(std::count_if(
-        chunks_.begin(), chunks_.end(),
-        [parent](const auto& entry) { return entry.second.parent == parent; }));
+    return static_cast<uint32_t>(
+        std::count_if(chunks_.begin(), chunks_.end(),
+                      [parent](const auto& entry) { return entry.second.parent == parent; }));
   }
 
   ChunkIndex ModelFind(uint32_t space, const KeyHash& key) const {

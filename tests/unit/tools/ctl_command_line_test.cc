@@ -38,10 +38,11 @@ TEST(CtlCommandLine, HasDefaults) {
   EXPECT_EQ(parsed->timeout, absl::Seconds(5));
 }
 
-TEST(CtlCommandLine, WhatGoesThroughEverythingMayTakeLonger) {
+TEST(CtlCommandLine, EachCommandHasItsTime) {
   EXPECT_EQ(Parse({"clear", "--all-spaces"})->timeout, absl::Minutes(5));
   EXPECT_EQ(Parse({"verify"})->timeout, absl::Hours(1));
   EXPECT_EQ(Parse({"verify", "--timeout", "2s"})->timeout, absl::Seconds(2));
+  EXPECT_EQ(Parse({"top"})->timeout, absl::Seconds(2));
 }
 
 TEST(CtlCommandLine, FlagsOverrideTheEnvironment) {
@@ -118,6 +119,15 @@ TEST(CtlCommandLine, ChunksAreLimitedUnlessAllAreWanted) {
   EXPECT_EQ(Parse({"chunks", "--all"})->limit, std::nullopt);
   EXPECT_THAT(ErrorOf({"chunks", "--all", "--limit", "7"}), HasSubstr("--all"));
   EXPECT_THAT(ErrorOf({"chunks", "--limit", "0"}), HasSubstr("--limit"));
+}
+
+TEST(CtlCommandLine, AnEmptyValueIsAValue) {
+  const absl::StatusOr<Invocation> parsed =
+      Parse({"chunks", "--page-token=", "--space=", "--json"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->page_token, "");
+  EXPECT_TRUE(parsed->json);
+  EXPECT_THAT(ErrorOf({"status", "--address="}), HasSubstr("--address: is empty"));
 }
 
 TEST(CtlCommandLine, SaysWhatMakesNoSense) {

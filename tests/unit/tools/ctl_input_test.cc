@@ -18,11 +18,10 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::vector<std::string>& GoodFields() {
-  static const auto& fields = *new std::vector<std::string>{
+std::vector<std::string> GoodFields() {
+  return {
       "model=m", "element_type=bfloat16", "kind=key_value",      "layers=2",
       "heads=3", "head_dim=64",           "tokens_per_chunk=16", "hash_seed=18446744073709551615"};
-  return fields;
 }
 
 std::string FieldsError(const std::string& field) {

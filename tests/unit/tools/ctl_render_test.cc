@@ -67,13 +67,16 @@ TEST(CtlRender, Status) {
   v1::RemovalCount* count = status.add_removed();
   count->set_cause(v1::REMOVAL_CAUSE_CORRUPT);
   count->set_chunks(2);
-  status.add_removed()->set_cause(static_cast<v1::RemovalCause>(99));
+  status.add_removed()->set_cause(v1::REMOVAL_CAUSE_EXPIRED);
+  v1::RemovalCount* unknown = status.add_removed();
+  unknown->set_cause(static_cast<v1::RemovalCause>(99));
+  unknown->set_chunks(1);
   const std::string text = StatusText(status);
   EXPECT_THAT(text, HasSubstr("larderd 9.9, up "));
   EXPECT_THAT(text, HasSubstr("draining"));
   EXPECT_THAT(text, HasSubstr("50%  512 MiB of 1.00 GiB"));
   EXPECT_THAT(text, HasSubstr("1,234 in 0 spaces"));
-  EXPECT_THAT(text, HasSubstr("corrupt 2, other 0"));
+  EXPECT_THAT(text, HasSubstr("removed       corrupt 2, other 1\n"));
   EXPECT_THAT(text, HasSubstr("/dev/shm/x?"));
   EXPECT_THAT(StatusText(v1::StatusResponse()), HasSubstr("serving"));
 }
