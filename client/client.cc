@@ -12,9 +12,9 @@ namespace larder {
 namespace {
 
 absl::Status CheckOptions(const ClientOptions& options) {
-  if (options.async_threads < 0 || options.async_threads > 64) {
+  if (options.async_threads < 1 || options.async_threads > 64) {
     return absl::InvalidArgumentError(
-        absl::StrCat("async_threads is ", options.async_threads, ", allowed are 0 to 64"));
+        absl::StrCat("async_threads is ", options.async_threads, ", allowed are 1 to 64"));
   }
   if (options.timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("timeout must be positive: no call may wait forever");
@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::StartPrivate(
 Client::Client(std::shared_ptr<ClientCore> core, std::unique_ptr<PrivateDaemon> daemon)
     : daemon_(std::move(daemon)), core_(std::move(core)) {}
 
-Client::~Client() = default;
+Client::~Client() { core_->Stop(); }
 
 absl::StatusOr<ClientSpace> Client::Open(const Manifest& manifest, absl::string_view tenant,
                                          absl::string_view salt) {

@@ -168,7 +168,8 @@ class ClientSpace {
 };
 
 // A connection to one daemon that mends itself. Thread-safe. The destructor ends the session, waits
-// for running calls, and ends a private daemon.
+// for running calls, and ends a private daemon; it must not run in a callback of one of these
+// calls.
 class Client {
  public:
   // Fails only on bad options: without a daemon the client starts out disconnected and keeps

@@ -26,7 +26,9 @@ ClientCore::ClientCore(ClientOptions options)
       work_(options_.async_calls_max),
       fetch_bytes_per_s_(kInitialFetchBytesPerSecond) {}
 
-ClientCore::~ClientCore() {
+ClientCore::~ClientCore() { Stop(); }
+
+void ClientCore::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -34,6 +36,11 @@ ClientCore::~ClientCore() {
   wake_keeper_.notify_all();
   work_.Close();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  std::shared_ptr<Connection> ended;  // Closed outside the lock.
+  std::lock_guard lock(mutex_);
+  ended = std::move(connection_);
+  last_failure_ = absl::UnavailableError("the client has been closed");
 }
 
 void ClientCore::Start() {

@@ -30,6 +30,10 @@ class ClientCore {
   // Tries once to connect, within the call timeout; then starts the keeper.
   void Start();
 
+  // Ends the threads after the calls that were handed to them, and the session. The owner calls it,
+  // because the last reference may be dropped on one of those threads.
+  void Stop();
+
   MonotonicTime DeadlineOf(const CallOptions& call) const;
 
   // The connection, or UNAVAILABLE with the reason of the last failure.

@@ -191,7 +191,8 @@ class PutCall {
     const absl::Status called =
         connection_->Call(Opcode::kCommit, writer_.payload(), std::max(deadline_, grace), &reply_);
     if (!called.ok()) {
-      // If the commit was never sent, this is what gives the room back; if it was, it changes nothing.
+      // If the commit was never sent, this is what gives the room back; if it was, it changes
+      // nothing.
       GiveBack(granted);
       return called;
     }

@@ -201,8 +201,8 @@ bool LocalServer::Serve(Session& session, MonotonicTime now) {
   for (int i = 0; i < kFramesPerTurnMax && !session.blocked; ++i) {
     const absl::StatusOr<bool> received = session.transport.channel->TryReceive(&frame_);
     if (!received.ok()) {
-      // A peer that is gone is reported by the poller too, which closes the session. A ring does not
-      // notice that by itself: there the client has declared its own session ended.
+      // A peer that is gone is reported by the poller too, which closes the session. A ring does
+      // not notice that by itself: there the client has declared its own session ended.
       if (!absl::IsUnavailable(received.status()) || session.transport.rings != nullptr) {
         ++stats_.malformed;
         End(session, received.status());

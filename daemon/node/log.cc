@@ -52,8 +52,8 @@ absl::Status SetLogLevel(absl::string_view level) {
   } else if (level == "error") {
     Logger().set_level(spdlog::level::err);
   } else {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "log level \"", level, "\" is none of debug, info, warning, error"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("log level \"", level, "\" is none of debug, info, warning, error"));
   }
   return absl::OkStatus();
 }

@@ -7,11 +7,11 @@
 
 namespace larder {
 
-// Items are indices chosen by the caller. Each is absent, in the order, or parked. The evictor parks
-// an oldest item that may not go (it has children, leases or pins) and unparks it when it may: it
-// then becomes the oldest, since all that was never parked was used later than it. Of several
-// unparked items the last one goes first. So leaves leave before their parents in amortised O(1),
-// without any search. Pure and not thread-safe. Memory: 8 bytes an item.
+// Items are indices chosen by the caller. Each is absent, in the order, or parked. The evictor
+// parks an oldest item that may not go (it has children, leases or pins) and unparks it when it
+// may: it then becomes the oldest, since all that was never parked was used later than it. Of
+// several unparked items the last one goes first. So leaves leave before their parents in amortised
+// O(1), without any search. Pure and not thread-safe. Memory: 8 bytes an item.
 class RecencyOrder {
  public:
   static constexpr uint32_t kNone = 0xffffffffu;

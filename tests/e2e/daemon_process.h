@@ -32,8 +32,8 @@ class SharedDirectory {
   std::string path_;
 };
 
-// One child, killed and reaped at the end; it also dies with the thread that started it, so start it
-// from the test's main thread. What it prints goes to a file in memory. Not thread-safe.
+// One child, killed and reaped at the end; it also dies with the thread that started it, so start
+// it from the test's main thread. What it prints goes to a file in memory. Not thread-safe.
 class ChildProcess {
  public:
   // `arguments[0]` is the program's path.
@@ -79,7 +79,9 @@ class DaemonProcess {
   // The command line that Start uses.
   std::vector<std::string> CommandLine() const;
   ChildProcess& process() { return *process_; }
-  bool running() const { return process_ != nullptr && !process_->WaitForEnd(absl::ZeroDuration()); }
+  bool running() const {
+    return process_ != nullptr && !process_->WaitForEnd(absl::ZeroDuration());
+  }
   // Drops the killed or ended process; `process()` is invalid until the next Start.
   void Kill();
   const std::string& socket_path() const { return socket_path_; }

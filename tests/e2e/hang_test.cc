@@ -216,11 +216,11 @@ TEST_P(HangTest, AClientThatNeverSawADaemonFindsTheFirstOne) {
   ASSERT_TRUE(space.ok()) << space.status();
   EXPECT_TRUE(absl::IsUnavailable(space->Match(keys_).status));
   ASSERT_NO_FATAL_FAILURE(daemon_.Start());
-  EXPECT_TRUE(
-      Eventually([&] { return space->Match(keys_).chunks == kChunks; }, kBackInServiceMax));
+  EXPECT_TRUE(Eventually([&] { return space->Match(keys_).chunks == kChunks; }, kBackInServiceMax));
 }
 
-// --- the life of the daemon's process -------------------------------------------------------------
+// --- the life of the daemon's process
+// -------------------------------------------------------------
 
 class DaemonLifeTest : public testing::Test {
  protected:
@@ -306,8 +306,8 @@ TEST_F(DaemonLifeTest, APrivateDaemonDiesWithItsOwner) {
   ASSERT_EQ(DaemonsOf(private_directory).size(), 1u) << owner->Output();
   owner->Kill();
   EXPECT_TRUE(Eventually([&] { return DaemonsOf(private_directory).empty(); }, absl::Seconds(2)));
-  EXPECT_TRUE(Eventually([&] { return !std::filesystem::exists(private_directory); },
-                         absl::Seconds(2)))
+  EXPECT_TRUE(
+      Eventually([&] { return !std::filesystem::exists(private_directory); }, absl::Seconds(2)))
       << private_directory;
 }
 

@@ -150,7 +150,8 @@ class HostileClientTest : public testing::Test {
   std::unique_ptr<GoodClient> good_;
 };
 
-// --- before there is a session --------------------------------------------------------------------
+// --- before there is a session
+// --------------------------------------------------------------------
 
 TEST_F(HostileClientTest, GarbageInsteadOfAHello) {
   SeededRandom random(1);
@@ -195,7 +196,8 @@ TEST_F(HostileClientTest, DescriptorsThatNobodyAskedFor) {
   }
 }
 
-// --- frames ---------------------------------------------------------------------------------------
+// --- frames
+// ---------------------------------------------------------------------------------------
 
 // One frame with an opcode and a payload that are each right, nearly right or random.
 std::vector<uint8_t> OddPayload(Random& random) {
@@ -211,27 +213,27 @@ std::vector<uint8_t> OddPayload(Random& random) {
                              .part = std::bit_cast<PartMessage>(random.Next())});
     for (int i = 0; i < 3; ++i) writer.Write(KeyHashMessage{random.Below(9), random.Below(9)});
   } else if (shape == 2) {
-    writer.Write(ReserveRequest{.space = static_cast<uint32_t>(random.Below(3)),
-                                .item_count = static_cast<uint32_t>(
-                                    random.Below(2) == 0 ? OddNumber(random) : 2),
-                                .flags = static_cast<uint32_t>(random.Below(4)),
-                                .reserved = 0,
-                                .deadline_ms = OddNumber(random),
-                                .ttl_ms = OddNumber(random)});
+    writer.Write(ReserveRequest{
+        .space = static_cast<uint32_t>(random.Below(3)),
+        .item_count = static_cast<uint32_t>(random.Below(2) == 0 ? OddNumber(random) : 2),
+        .flags = static_cast<uint32_t>(random.Below(4)),
+        .reserved = 0,
+        .deadline_ms = OddNumber(random),
+        .ttl_ms = OddNumber(random)});
     for (int i = 0; i < 2; ++i) {
       const Part whole = KnownManifest().WholePart();
-      writer.Write(ReserveItemMessage{
-          .key = {random.Below(99), random.Below(9)},
-          .parent = {random.Below(9), random.Below(9)},
-          .bytes = random.Below(2) == 0 ? OddNumber(random) : 66'000,
-          .part = random.Below(2) == 0 ? std::bit_cast<PartMessage>(random.Next())
-                                       : std::bit_cast<PartMessage>(whole),
-          .depth = static_cast<uint32_t>(OddNumber(random)),
-          .reserved = 0});
+      writer.Write(ReserveItemMessage{.key = {random.Below(99), random.Below(9)},
+                                      .parent = {random.Below(9), random.Below(9)},
+                                      .bytes = random.Below(2) == 0 ? OddNumber(random) : 66'000,
+                                      .part = random.Below(2) == 0
+                                                  ? std::bit_cast<PartMessage>(random.Next())
+                                                  : std::bit_cast<PartMessage>(whole),
+                                      .depth = static_cast<uint32_t>(OddNumber(random)),
+                                      .reserved = 0});
     }
   } else {
-    writer.Write(ReservationsRequest{.count = static_cast<uint32_t>(random.Below(4)),
-                                     .reserved = 0});
+    writer.Write(
+        ReservationsRequest{.count = static_cast<uint32_t>(random.Below(4)), .reserved = 0});
     for (int i = 0; i < 3; ++i) writer.Write(OddNumber(random));
   }
   return {writer.payload().begin(), writer.payload().end()};
@@ -264,11 +266,12 @@ TEST_F(HostileClientTest, RandomPacketsOnTheSocketOfASession) {
   for (int i = 0; i < 300; ++i) {
     const FileDescriptor socket = RawSocket();
     const auto hello = EncodeHello({.wants_rings = i % 2 == 0, .client_name = "hostile"});
-    ASSERT_TRUE(SendWithDescriptors(socket, EncodeFrame({.opcode = kOpcodeHello}, *hello), {}).ok());
+    ASSERT_TRUE(
+        SendWithDescriptors(socket, EncodeFrame({.opcode = kOpcodeHello}, *hello), {}).ok());
     for (int packets = 0; packets < 20; ++packets) {
-      std::vector<uint8_t> packet = EncodeFrame(
-          {.opcode = static_cast<uint16_t>(kFirstOperationOpcode + random.Below(14))},
-          OddPayload(random));
+      std::vector<uint8_t> packet =
+          EncodeFrame({.opcode = static_cast<uint16_t>(kFirstOperationOpcode + random.Below(14))},
+                      OddPayload(random));
       if (packets == 19) packet[random.Below(packet.size())] ^= 1 << random.Below(8);
       if (packets == 18 && i % 3 == 0) packet.resize(random.Below(packet.size()) + 1);
       if (!SendWithDescriptors(socket, packet, {}).ok()) break;
@@ -291,7 +294,8 @@ TEST_F(HostileClientTest, AClientThatNeverReadsItsReplies) {
   ExpectProgress();
 }
 
-// --- the rings ------------------------------------------------------------------------------------
+// --- the rings
+// ------------------------------------------------------------------------------------
 
 // The shared pages of a session as its client can write them: the handshake by hand, because
 // RawSession keeps its own.
@@ -416,7 +420,8 @@ TEST_F(HostileClientTest, WakeUpsWithoutEnd) {
   ringing.join();
 }
 
-// --- the arena ------------------------------------------------------------------------------------
+// --- the arena
+// ------------------------------------------------------------------------------------
 
 TEST_F(HostileClientTest, ReservationsCommittedWithoutAContainerNeverBecomeVisible) {
   RawSession session = Session();
@@ -434,8 +439,8 @@ TEST_F(HostileClientTest, ReservationsCommittedWithoutAContainerNeverBecomeVisib
       ASSERT_EQ(outcome.kind, 0u);
       reservations.push_back(outcome.reservation);
       // A container of another key, or with a damaged head, or none at all.
-      ASSERT_TRUE(session.Fill(outcome, KnownKeys(round + 1000, 1)[0],
-                               {payload.data, payload.size}).ok());
+      ASSERT_TRUE(
+          session.Fill(outcome, KnownKeys(round + 1000, 1)[0], {payload.data, payload.size}).ok());
       auto extent = session.arena().subspan(outcome.offset, session.container_bytes());
       if (round % 3 == 1) extent[random.Below(sizeof(ContainerHeader))] ^= 1 << random.Below(8);
       if (round % 3 == 2) std::fill(extent.begin(), extent.begin() + 4096, uint8_t{0});

@@ -161,7 +161,8 @@ TEST_F(KillTest, NothingAcknowledgedIsLostAndNothingIsCorrupt) {
   EXPECT_EQ(client_->Stats()->chunks, present);
   // Extents of unfinished puts come back once their writers can't be writing any more.
   EXPECT_TRUE(Eventually([&] { return client_->Stats()->used_bytes == present * stored_bytes; }))
-      << client_->Stats()->used_bytes << " bytes used, " << present << " chunks of " << stored_bytes;
+      << client_->Stats()->used_bytes << " bytes used, " << present << " chunks of "
+      << stored_bytes;
   EXPECT_GT(acknowledged_chunks, 0u);
   std::printf("%d kills, %llu chunks acknowledged, %llu verified, slowest restart %s\n", rounds,
               static_cast<unsigned long long>(acknowledged_chunks),

@@ -48,7 +48,8 @@ void KnownBuffers::Fill(const std::vector<Sha256Digest>& keys) {
 }
 
 void KnownBuffers::Spoil() {
-  for (std::vector<uint8_t>& payload : payloads_) std::fill(payload.begin(), payload.end(), kSpoilt);
+  for (std::vector<uint8_t>& payload : payloads_)
+    std::fill(payload.begin(), payload.end(), kSpoilt);
 }
 
 size_t KnownBuffers::CountRight(const std::vector<Sha256Digest>& keys, size_t count) const {

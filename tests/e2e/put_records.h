@@ -1,5 +1,5 @@
-// How a putting process tells a test what it has begun and what was acknowledged, so that nothing is
-// lost when either side is killed: fixed records appended to a file.
+// How a putting process tells a test what it has begun and what was acknowledged, so that nothing
+// is lost when either side is killed: fixed records appended to a file.
 #pragma once
 
 #include <cstdint>

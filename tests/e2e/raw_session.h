@@ -25,7 +25,8 @@ class RawSession {
     std::vector<ExtentMessage> extents;
   };
 
-  static absl::StatusOr<RawSession> Connect(const std::string& socket_path, bool wants_rings = true);
+  static absl::StatusOr<RawSession> Connect(const std::string& socket_path,
+                                            bool wants_rings = true);
 
   // The reply's payload, or its error.
   absl::StatusOr<std::vector<uint8_t>> Call(Opcode opcode, std::span<const uint8_t> payload);

@@ -52,9 +52,8 @@ class SessionsTest : public testing::Test {
     return chunks * ((bytes + kGranuleBytes - 1) / kGranuleBytes * kGranuleBytes);
   }
   std::unique_ptr<ChildProcess> StartHolder(uint64_t leased_chain, uint64_t reserved_chain) {
-    auto holder =
-        ChildProcess::Start({E2E_CLIENT_PATH, "hold", daemon_->socket_path(),
-                             absl::StrCat(leased_chain), absl::StrCat(reserved_chain)});
+    auto holder = ChildProcess::Start({E2E_CLIENT_PATH, "hold", daemon_->socket_path(),
+                                       absl::StrCat(leased_chain), absl::StrCat(reserved_chain)});
     EXPECT_TRUE(holder->WaitForOutput("holding\n")) << holder->Output();
     return holder;
   }
@@ -67,7 +66,8 @@ class SessionsTest : public testing::Test {
   KnownBuffers buffers_{kChunks, manifest_};
 };
 
-// --- clients that die -----------------------------------------------------------------------------
+// --- clients that die
+// -----------------------------------------------------------------------------
 
 TEST_F(SessionsTest, AKilledHolderLosesNothingForOthers) {
   ASSERT_NO_FATAL_FAILURE(Start({}));
@@ -106,9 +106,8 @@ TEST_F(SessionsTest, PuttersKilledAtRandomMomentsLoseNothingThatWasAcknowledged)
   for (uint64_t round = 0; round < 20; ++round) {
     SCOPED_TRACE(absl::StrCat("round ", round));
     const std::string records = absl::StrCat(directory_.path(), "/records", round);
-    const auto putter =
-        ChildProcess::Start({E2E_CLIENT_PATH, "put", daemon_->socket_path(), records,
-                             absl::StrCat((round + 1) << 32), "3"});
+    const auto putter = ChildProcess::Start({E2E_CLIENT_PATH, "put", daemon_->socket_path(),
+                                             records, absl::StrCat((round + 1) << 32), "3"});
     ASSERT_TRUE(Eventually([&] { return ReadPutRecords(records, 0).size() > 8; }));
     absl::SleepFor(absl::Microseconds(random.Below(20'000)));
     putter->Kill();
@@ -135,8 +134,8 @@ TEST_F(SessionsTest, PuttersKilledAtRandomMomentsLoseNothingThatWasAcknowledged)
 }
 
 TEST_F(SessionsTest, AClientStoppedForTooLongLosesItsLeasesAndNobodyGetsItsRoom) {
-  ASSERT_NO_FATAL_FAILURE(Start({.flags = {"--set", "local.session_timeout=1s", "--set",
-                                           "local.heartbeat_interval=100ms"}}));
+  ASSERT_NO_FATAL_FAILURE(Start(
+      {.flags = {"--set", "local.session_timeout=1s", "--set", "local.heartbeat_interval=100ms"}}));
   ASSERT_EQ(PutChain(1).stored, kChunks);
   const auto holder = StartHolder(1, 2);
   holder->Freeze();
@@ -160,7 +159,8 @@ TEST_F(SessionsTest, AClientStoppedForTooLongLosesItsLeasesAndNobodyGetsItsRoom)
   EXPECT_EQ(client_->Stats()->leases, 0u);
 }
 
-// --- a full arena ---------------------------------------------------------------------------------
+// --- a full arena
+// ---------------------------------------------------------------------------------
 
 TEST_F(SessionsTest, AnArenaFullOfLeasedChunksRefusesAtOnceUntilTheyAreReleased) {
   ASSERT_NO_FATAL_FAILURE(Start({.arena_bytes = uint64_t{16} << 20}));
@@ -210,7 +210,8 @@ TEST_F(SessionsTest, AnArenaFullOfPinnedChunksRefusesAtOnceUntilTheyAreUnpinned)
   ExpectRight(5000);
 }
 
-// --- many sessions --------------------------------------------------------------------------------
+// --- many sessions
+// --------------------------------------------------------------------------------
 
 // Enough descriptors for a thousand sessions: three each here.
 void AllowManyDescriptors() {
@@ -237,7 +238,8 @@ uint64_t ProcessorMs(pid_t pid) {
   timespec time{};
   EXPECT_EQ(clock_getcpuclockid(pid, &clock), 0);
   clock_gettime(clock, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1000 + static_cast<uint64_t>(time.tv_nsec) / 1'000'000;
+  return static_cast<uint64_t>(time.tv_sec) * 1000 +
+         static_cast<uint64_t>(time.tv_nsec) / 1'000'000;
 }
 
 size_t OpenDescriptors(pid_t pid) {
@@ -345,7 +347,8 @@ TEST_F(SessionsTest, WhoComesWhenAllSessionsAreTakenIsToldSo) {
   ASSERT_EQ(PutChain(1).stored, kChunks);
   ExpectRight(1);
   sessions.pop_back();
-  EXPECT_TRUE(Eventually([&] { return late_space.Match(KnownKeys(1, kChunks)).chunks == kChunks; }));
+  EXPECT_TRUE(
+      Eventually([&] { return late_space.Match(KnownKeys(1, kChunks)).chunks == kChunks; }));
 }
 
 TEST_F(SessionsTest, ADaemonOutOfDescriptorsGoesOnServing) {
@@ -366,8 +369,7 @@ TEST_F(SessionsTest, ADaemonOutOfDescriptorsGoesOnServing) {
       << "it spins on connections that it cannot accept";
   EXPECT_LT(daemon_->process().Output().size(), 64u << 10) << "it floods its log";
   waiting.clear();
-  EXPECT_TRUE(Eventually(
-      [this] { return RawSession::Connect(daemon_->socket_path()).ok(); }));
+  EXPECT_TRUE(Eventually([this] { return RawSession::Connect(daemon_->socket_path()).ok(); }));
 }
 
 }  // namespace

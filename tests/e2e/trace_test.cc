@@ -26,9 +26,8 @@ std::string TraceFile(const std::string& name) {
 
 // Replays, and checks what holds for every trace: all that was fetched is right.
 Json Replay(const std::string& trace, const std::vector<std::string>& options) {
-  std::vector<std::string> arguments = {LARDER_BENCH_PATH, "replay",     "--trace",
-                                        trace,             "--private",  "--larderd",
-                                        LARDERD_PATH,      "--json"};
+  std::vector<std::string> arguments = {LARDER_BENCH_PATH, "replay",    "--trace",    trace,
+                                        "--private",       "--larderd", LARDERD_PATH, "--json"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   const auto bench = ChildProcess::Start(arguments);
   const auto end = bench->WaitForEnd(absl::Minutes(10));
@@ -50,8 +49,8 @@ TEST(TraceTest, MooncakeConversationUnderEviction) {
   const std::string trace = TraceFile("mooncake_conversation");
   if (!std::filesystem::exists(trace)) GTEST_SKIP() << "there is no " << trace;
   const int requests = NumberFromEnvironment("LARDER_TRACE_REQUESTS", kRequests);
-  const Json json = Replay(trace, {"--limit", absl::StrCat(requests), "--arena-bytes", "1GiB",
-                                   "--concurrency", "2"});
+  const Json json = Replay(
+      trace, {"--limit", absl::StrCat(requests), "--arena-bytes", "1GiB", "--concurrency", "2"});
   EXPECT_EQ(json["requests"], requests);
   EXPECT_GT(json["evicted_chunks"], 0);
 }

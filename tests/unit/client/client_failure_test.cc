@@ -38,10 +38,12 @@ class Stall {
   explicit Stall(Node& node)
       : thread_([this, &node] {
           const MonotonicTime deadline = SystemClock::Get().Now() + kPatience;
-          EXPECT_TRUE(node.WithCore(deadline, [this](Core&, MonotonicTime) {
-                            stalled_.release();
-                            resume_.acquire();
-                          }).ok());
+          EXPECT_TRUE(node.WithCore(deadline,
+                                    [this](Core&, MonotonicTime) {
+                                      stalled_.release();
+                                      resume_.acquire();
+                                    })
+                          .ok());
         }) {
     stalled_.acquire();
   }
@@ -73,8 +75,8 @@ class ClientFailureTest : public testing::TestWithParam<bool> {
                              absl::Duration session_timeout) {
     NodeOptions options = TestNodeOptions(directory, arena_bytes);
     options.local.session_timeout = session_timeout;
-    options.local.heartbeat_interval = std::min(options.local.heartbeat_interval,
-                                                session_timeout / 8);
+    options.local.heartbeat_interval =
+        std::min(options.local.heartbeat_interval, session_timeout / 8);
     return options;
   }
 
@@ -93,8 +95,9 @@ class ClientFailureTest : public testing::TestWithParam<bool> {
   }
   CoreStats Stats() {
     CoreStats stats;
-    EXPECT_TRUE(node_->WithCore(SystemClock::Get().Now() + kPatience,
-                                [&](Core& core, MonotonicTime) { stats = core.Stats(); })
+    EXPECT_TRUE(node_
+                    ->WithCore(SystemClock::Get().Now() + kPatience,
+                               [&](Core& core, MonotonicTime) { stats = core.Stats(); })
                     .ok());
     return stats;
   }
@@ -169,15 +172,18 @@ TEST_P(ClientFailureTest, ReleasesNeverWaitForAStalledDaemon) {
   for (int i = 0; i < 20; ++i) views.push_back(*space_->View(keys_));
   {
     const Stall stall(*node_);
-    // Requests of the largest kind until there is no room for another one.
+    // Large requests and ever smaller ones, until there is no room for anything. All at once: when
+    // the first has given up, no other would be sent.
     const auto many = TestKeys(3, 4096);
     std::vector<std::thread> threads;
-    for (int i = 0; i < 20; ++i) {
-      threads.emplace_back([&] {
-        MatchOptions options;
-        options.timeout = kTimeout;
-        EXPECT_FALSE(space_->Match(many, options).status.ok());
-      });
+    for (const size_t keys : {4096, 512, 64, 8, 1}) {
+      for (int i = 0; i < 20; ++i) {
+        threads.emplace_back([&, keys] {
+          MatchOptions options;
+          options.timeout = kTimeout;
+          EXPECT_FALSE(space_->Match(KeySpan(many).Subspan(0, keys), options).status.ok());
+        });
+      }
     }
     for (std::thread& thread : threads) thread.join();
     const absl::Time start = absl::Now();
@@ -242,7 +248,8 @@ TEST_P(ClientFailureTest, ALeaseKeepsItsBytesWhileOthersRemoveAndRefill) {
   }
 }
 
-// --- a session without a heart ---------------------------------------------------------------------
+// --- a session without a heart
+// ---------------------------------------------------------------------
 
 class HeartlessSessionTest : public ClientFailureTest {
  protected:
@@ -286,7 +293,8 @@ TEST_P(HeartlessSessionTest, LosesItsLeasesAndKeepsItsRoomUntilItsProcessIsGone)
   EXPECT_TRUE(client_->connected()) << "a client whose heart beats was ended, too";
 }
 
-// --- a put that is cut off in the middle -----------------------------------------------------------
+// --- a put that is cut off in the middle
+// -----------------------------------------------------------
 
 class LargePutTest : public ClientFailureTest {
  protected:

@@ -20,7 +20,8 @@ class ScratchDirectory {
  public:
   ScratchDirectory() {
     const bool in_memory = access("/dev/shm", W_OK) == 0;
-    path_ = (in_memory ? std::string("/dev/shm") : ::testing::TempDir()) + "/larder-storage-test-XXXXXX";
+    path_ = (in_memory ? std::string("/dev/shm") : ::testing::TempDir()) +
+            "/larder-storage-test-XXXXXX";
     if (mkdtemp(path_.data()) == nullptr) path_.clear();
     EXPECT_FALSE(path_.empty()) << "no scratch directory";
   }
