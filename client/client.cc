@@ -12,9 +12,9 @@ namespace larder {
 namespace {
 
 absl::Status CheckOptions(const ClientOptions& options) {
-  if (options.async_threads < 1 || options.async_threads > 64) {
+  if (options.async_threads < 0 || options.async_threads > 64) {
     return absl::InvalidArgumentError(
-        absl::StrCat("async_threads is ", options.async_threads, ", allowed are 1 to 64"));
+        absl::StrCat("async_threads is ", options.async_threads, ", allowed are 0 to 64"));
   }
   if (options.timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("timeout must be positive: no call may wait forever");

@@ -35,7 +35,7 @@ struct ClientOptions {
   absl::Duration timeout = absl::Seconds(5);
   // False: frames go through the socket instead of the shared rings.
   bool use_rings = true;
-  // Threads that run asynchronous calls, and how many of these may wait.
+  // Threads that run asynchronous calls (0: these are refused), and how many calls may wait.
   int async_threads = 1;
   size_t async_calls_max = 1024;
 };

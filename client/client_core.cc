@@ -23,7 +23,7 @@ constexpr double kFetchRateWeight = 0.1;
 
 ClientCore::ClientCore(ClientOptions options)
     : options_(std::move(options)),
-      work_(options_.async_calls_max),
+      work_(options_.async_threads > 0 ? options_.async_calls_max : 0),
       fetch_bytes_per_s_(kInitialFetchBytesPerSecond) {}
 
 ClientCore::~ClientCore() { Stop(); }

@@ -215,7 +215,7 @@ absl::Status Arena::MapData(const ArenaOptions& options) {
   }
   on_huge_pages_ = information.f_type == HUGETLBFS_MAGIC;
   page_bytes_ = static_cast<uint64_t>(information.f_bsize);
-  // A hint, which a tmpfs mounted with huge=advise or huge=within_size follows.
+  // A hint; tmpfs gives huge pages when it is mounted with huge=within_size or huge=always.
   if (!on_huge_pages_) madvise(data_.data(), data_.size(), MADV_HUGEPAGE);
   return absl::OkStatus();
 }
