@@ -40,7 +40,7 @@ void ClientCore::Stop() {
   std::shared_ptr<Connection> ended;  // Closed outside the lock.
   std::lock_guard lock(mutex_);
   ended = std::move(connection_);
-  last_failure_ = absl::UnavailableError("the client has been closed");
+  last_failure_ = "the client has been closed";
 }
 
 void ClientCore::Start() {
@@ -62,7 +62,7 @@ MonotonicTime ClientCore::DeadlineOf(const CallOptions& call) const {
 
 absl::StatusOr<std::shared_ptr<Connection>> ClientCore::Live() {
   std::lock_guard lock(mutex_);
-  if (connection_ == nullptr) return last_failure_;
+  if (connection_ == nullptr) return absl::UnavailableError(last_failure_);
   if (connection_->broken()) {
     wake_keeper_.notify_one();
     return absl::UnavailableError("the connection to the daemon is broken");
@@ -150,8 +150,8 @@ void ClientCore::TryConnect(MonotonicTime deadline) {
   old = std::move(connection_);
   connection_ = connection.ok() ? *std::move(connection) : nullptr;
   if (connection_ == nullptr) {
-    last_failure_ = absl::UnavailableError(
-        absl::StrCat("no daemon at ", options_.socket_path, ": ", connection.status().message()));
+    last_failure_ = absl::StrCat("no daemon at ", options_.socket_path, ": ",
+                                 connection.status().message());
   }
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -62,7 +63,8 @@ class ClientCore {
   std::mutex mutex_;  // guards the following
   std::condition_variable wake_keeper_;
   std::shared_ptr<Connection> connection_;
-  absl::Status last_failure_ = absl::UnavailableError("not connected yet");
+  // Not a status: each caller makes its own, because sanitizers cannot see how copies share one.
+  std::string last_failure_ = "not connected yet";
   bool stopping_ = false;
 
   std::atomic<double> fetch_bytes_per_s_;
