@@ -150,8 +150,8 @@ void ClientCore::TryConnect(MonotonicTime deadline) {
   old = std::move(connection_);
   connection_ = connection.ok() ? *std::move(connection) : nullptr;
   if (connection_ == nullptr) {
-    last_failure_ = absl::StrCat("no daemon at ", options_.socket_path, ": ",
-                                 connection.status().message());
+    last_failure_ =
+        absl::StrCat("no daemon at ", options_.socket_path, ": ", connection.status().message());
   }
 }
 
