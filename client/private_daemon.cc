@@ -89,6 +89,8 @@ absl::StatusOr<std::unique_ptr<Client::PrivateDaemon>> Client::PrivateDaemon::St
   posix_spawn_file_actions_adddup2(&actions, daemon->log_.get(), 1);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
   posix_spawn_file_actions_adddup2(&actions, watched.get(), kInheritedFd);
+  // Whatever else this process has open is not the daemon's to keep open.
+  posix_spawn_file_actions_addclosefrom_np(&actions, kInheritedFd + 1);
   const int spawned =
       posix_spawnp(&daemon->process_, larderd.c_str(), &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);

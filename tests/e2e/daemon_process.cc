@@ -130,7 +130,7 @@ std::vector<std::string> DaemonProcess::CommandLine() const {
 }
 
 void DaemonProcess::Start() {
-  process_ = ChildProcess::Start(CommandLine());
+  Launch();
   const bool ready = Eventually([this] {
     const bool answers = UnixConnect(socket_path_, SystemClock::Get().Now()).ok();
     return answers || process_->WaitForEnd(absl::ZeroDuration()).has_value();

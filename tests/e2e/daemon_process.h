@@ -76,6 +76,8 @@ class DaemonProcess {
 
   // Returns when it answers; a test failure otherwise.
   void Start();
+  // Returns at once.
+  void Launch() { process_ = ChildProcess::Start(CommandLine()); }
   // The command line that Start uses.
   std::vector<std::string> CommandLine() const;
   ChildProcess& process() { return *process_; }

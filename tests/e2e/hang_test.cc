@@ -1,22 +1,13 @@
 // A daemon that stops answering, dies and comes back, while one client keeps calling.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <atomic>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "tests/e2e/daemon_process.h"
 #include "tests/e2e/known_chunks.h"
-#include "tests/e2e/raw_session.h"
 
 namespace larder {
 namespace {
@@ -31,6 +22,8 @@ constexpr absl::Duration kBackInServiceMax = absl::Seconds(2);
 
 class HangTest : public testing::TestWithParam<bool> {
  protected:
+  explicit HangTest(const DaemonOptions& options = {}) : daemon_(directory_.path(), options) {}
+
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(daemon_.Start());
     client_ = *Client::Connect(
@@ -129,7 +122,7 @@ class HangTest : public testing::TestWithParam<bool> {
 
   const Manifest manifest_ = KnownManifest();
   SharedDirectory directory_;
-  DaemonProcess daemon_{directory_.path(), {}};
+  DaemonProcess daemon_;
   std::unique_ptr<Client> client_;
   std::optional<ClientSpace> space_;
   std::vector<Sha256Digest> keys_;
@@ -137,8 +130,10 @@ class HangTest : public testing::TestWithParam<bool> {
   std::atomic<uint64_t> calls_{0};
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, HangTest, testing::Values(true, false),
-                         [](const auto& tested) { return tested.param ? "Rings" : "Socket"; });
+std::string TransportName(const testing::TestParamInfo<bool>& tested) {
+  return tested.param ? "Rings" : "Socket";
+}
+INSTANTIATE_TEST_SUITE_P(Transports, HangTest, testing::Values(true, false), TransportName);
 
 TEST_P(HangTest, AStoppedDaemonIsAMissInTimeAndTheSameSessionGoesOnAfterwards) {
   auto view = space_->View(keys_);
@@ -219,96 +214,25 @@ TEST_P(HangTest, AClientThatNeverSawADaemonFindsTheFirstOne) {
   EXPECT_TRUE(Eventually([&] { return space->Match(keys_).chunks == kChunks; }, kBackInServiceMax));
 }
 
-// --- the life of the daemon's process
-// -------------------------------------------------------------
-
-class DaemonLifeTest : public testing::Test {
+// A daemon that was stopped for longer than a session may be silent.
+class LongStopTest : public HangTest {
  protected:
-  const Manifest manifest_ = KnownManifest();
-  SharedDirectory directory_;
-  DaemonProcess daemon_{directory_.path(), {}};
+  LongStopTest()
+      : HangTest({.flags = {"--set", "local.session_timeout=1s", "--set",
+                            "local.heartbeat_interval=100ms"}}) {}
 };
+INSTANTIATE_TEST_SUITE_P(Transports, LongStopTest, testing::Values(true), TransportName);
 
-TEST_F(DaemonLifeTest, ASecondDaemonOnTheSameArenaNamesTheFirst) {
-  ASSERT_NO_FATAL_FAILURE(daemon_.Start());
-  std::vector<std::string> arguments = daemon_.CommandLine();
-  arguments.push_back(absl::StrCat("--socket=", directory_.path(), "/other.sock"));
-  const auto second = ChildProcess::Start(arguments);
-  EXPECT_EQ(second->WaitForEnd(), "exit 1");
-  EXPECT_THAT(second->Output(), testing::HasSubstr("another daemon owns the arena"));
-  EXPECT_THAT(second->Output(), testing::HasSubstr(absl::StrCat(daemon_.process().pid())));
-  // Same arena and same socket: the first one keeps both.
-  const auto third = ChildProcess::Start(daemon_.CommandLine());
-  EXPECT_EQ(third->WaitForEnd(), "exit 1");
-  EXPECT_TRUE(ConnectClient(daemon_.socket_path())->connected());
-}
-
-TEST_F(DaemonLifeTest, TheSignalToEndDrainsWhatIsBeingPut) {
-  ASSERT_NO_FATAL_FAILURE(daemon_.Start());
-  const auto client = ConnectClient(daemon_.socket_path());
-  ClientSpace space = *client->Open(manifest_);
-  const auto keys = KnownKeys(1, kChunks);
-  KnownBuffers buffers(kChunks, manifest_);
-  buffers.Fill(keys);
-  auto session = RawSession::Connect(daemon_.socket_path());
-  ASSERT_TRUE(session.ok()) << session.status();
-  ASSERT_TRUE(session->OpenSpace(manifest_).ok());
-  const auto outcomes = session->Reserve(keys);
-  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
-  daemon_.process().Signal(SIGTERM);
-  ASSERT_TRUE(daemon_.process().WaitForOutput("draining"));
-  EXPECT_TRUE(absl::IsUnavailable(space.Put(KnownKeys(2, 1), buffers.sources(1)).status));
-  EXPECT_TRUE(daemon_.running()) << "it did not wait for the put in flight";
-  std::vector<uint64_t> reservations;
-  for (size_t i = 0; i < kChunks; ++i) {
-    const auto source = buffers.sources(kChunks)[i][0];
-    ASSERT_TRUE(session->Fill((*outcomes)[i], keys[i], {source.data, source.size}).ok());
-    reservations.push_back((*outcomes)[i].reservation);
-  }
-  const auto codes = session->Commit(reservations);
-  ASSERT_TRUE(codes.ok()) << codes.status();
-  EXPECT_THAT(*codes, testing::Each(0u));
-  EXPECT_EQ(daemon_.process().WaitForEnd(), "exit 0");
-  ASSERT_NO_FATAL_FAILURE(daemon_.Start());
-  ASSERT_TRUE(Eventually([&] { return space.Match(keys).chunks == kChunks; }));
-  buffers.Spoil();
-  EXPECT_EQ(space.Fetch(keys, buffers.destinations(kChunks)).chunks, kChunks);
-  EXPECT_EQ(buffers.CountRight(keys, kChunks), kChunks);
-}
-
-TEST_F(DaemonLifeTest, AnIdleDaemonEndsAtTheSignalAtOnce) {
-  ASSERT_NO_FATAL_FAILURE(daemon_.Start());
-  const auto client = ConnectClient(daemon_.socket_path());
-  daemon_.process().Signal(SIGTERM);
-  EXPECT_EQ(daemon_.process().WaitForEnd(absl::Seconds(2)), "exit 0");
-}
-
-// The pids of the processes that run larderd for `directory`.
-std::vector<std::string> DaemonsOf(const std::string& directory) {
-  std::vector<std::string> pids;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    std::ifstream file(entry.path() / "cmdline");
-    std::stringstream text;
-    text << file.rdbuf();
-    if (absl::StrContains(text.str(), "larderd") && absl::StrContains(text.str(), directory)) {
-      pids.push_back(entry.path().filename());
-    }
-  }
-  return pids;
-}
-
-TEST_F(DaemonLifeTest, APrivateDaemonDiesWithItsOwner) {
-  const auto owner = ChildProcess::Start({E2E_CLIENT_PATH, "own", LARDERD_PATH});
-  ASSERT_TRUE(owner->WaitForOutput("ready\n")) << owner->Output();
-  const std::vector<std::string> words = absl::StrSplit(owner->Output(), ' ');
-  const std::filesystem::path private_directory = std::filesystem::path(words[1]).parent_path();
-  ASSERT_EQ(DaemonsOf(private_directory).size(), 1u) << owner->Output();
-  owner->Kill();
-  EXPECT_TRUE(Eventually([&] { return DaemonsOf(private_directory).empty(); }, absl::Seconds(2)));
-  EXPECT_TRUE(
-      Eventually([&] { return !std::filesystem::exists(private_directory); }, absl::Seconds(2)))
-      << private_directory;
+TEST_P(LongStopTest, EndsNoSessionWhoseClientWasThereAllTheTime) {
+  const auto view = space_->View(keys_);
+  ASSERT_TRUE(view.ok()) << view.status();
+  daemon_.process().Freeze();
+  absl::SleepFor(absl::Seconds(2));
+  daemon_.process().Thaw();
+  EXPECT_TRUE(Eventually([this] { return Match().chunks == kChunks; }, kBackInServiceMax));
+  absl::SleepFor(absl::Milliseconds(500));
+  EXPECT_TRUE(view->intact());
+  EXPECT_EQ(client_->Stats()->leases, 1u);
 }
 
 }  // namespace

@@ -308,7 +308,8 @@ TEST_F(SessionsTest, AThousandSessionsAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const uint64_t grown_kib = ResidentKib(daemon_->process().pid()) - resident_before_kib;
+  const uint64_t resident_kib = ResidentKib(daemon_->process().pid());
+  const uint64_t grown_kib = std::max(resident_kib, resident_before_kib) - resident_before_kib;
   const size_t session_count = kSessions + kClients;
   std::printf("%zu sessions: %llu KiB of private memory each, %zu descriptors in all\n",
               session_count, static_cast<unsigned long long>(grown_kib / session_count),
