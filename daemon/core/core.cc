@@ -415,6 +415,8 @@ absl::StatusOr<ChunkIndex> Core::CommitOne(SessionId session, ReservationId id, 
   Space& space = *spaces_[reservation.space];
   const MonotonicTime expiry =
       reservation.ttl == absl::InfiniteDuration() ? MonotonicTime{} : now + reservation.ttl;
+  // Before the commit: a kill in between must not leave a chunk that outlives its time.
+  if (expiry.nanoseconds != 0) blocks_->SetExpiry(reservation.block, ToUnixMs(expiry));
   blocks_->Commit(reservation.block, ++sequence_);
   (void)FindUnexpired(reservation.space, reservation.key, now);  // New parts join no dead chunk.
   const ChunkIndex chunk = Attach(reservation.space, reservation.key, reservation.parent,

@@ -88,6 +88,8 @@ struct BlockExtent {
   uint64_t offset = 0;
   uint64_t bytes = 0;
   Part part;
+
+  friend bool operator==(const BlockExtent&, const BlockExtent&) = default;
 };
 
 struct AcquireResult {

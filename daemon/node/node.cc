@@ -1,5 +1,6 @@
 #include "daemon/node/node.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -155,8 +156,10 @@ bool Node::RunOnce() {
     // Whoever woke us may have more to say.
     last_activity_ = SystemClock::Get().Now();
   } else if (++polls_ % kPollsPerEventCheck == 0) {
-    // However much one client sends: others come, go and wake us.
+    // However much one client sends: others come, go and wake us. And the client that is polled for
+    // may be waiting for this core.
     HandleEvents(absl::ZeroDuration());
+    if (!progress) sched_yield();
   }
   return true;
 }

@@ -1,5 +1,7 @@
 #include "daemon/node/verifier.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "common/hash.h"
@@ -10,6 +12,7 @@ namespace larder {
 namespace {
 
 constexpr size_t kJobsMax = 256;
+constexpr auto kFullQueuePause = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -37,6 +40,7 @@ Verifier::Verifier(Core* core, TaskQueue* tasks, std::span<const uint8_t> arena_
 Verifier::~Verifier() { Stop(); }
 
 void Verifier::Stop() {
+  stopping_.store(true);
   jobs_.Close();
   while (jobs_.TryPop()) {
   }
@@ -63,18 +67,33 @@ void Verifier::Verify(SpaceHandle space, std::span<const KeyHash> keys, Monotoni
 }
 
 void Verifier::Run() {
-  while (std::optional<Job> job = jobs_.Pop()) {
+  while (const std::optional<Job> job = jobs_.Pop()) {
     const absl::Status sound =
         CheckStoredChunk(arena_data_, job->manifest, job->space_id, job->key, job->extents);
-    (void)tasks_->Post([this, space = job->space, key = job->key, lease = job->lease, sound] {
-      if (!sound.ok()) {
-        LogError("corrupt chunk removed",
-                 {{"key", ToString(key)}, {"why", std::string(sound.message())}});
-        (void)core_->Remove(space, std::span(&key, 1), RemovalCause::kCorrupt);
-      }
-      (void)core_->Release(session_, lease);
-    });
+    // Text, not the status: each thread has its own copy.
+    Report(*job, sound.ok() ? std::nullopt : std::optional(std::string(sound.message())));
   }
+}
+
+void Verifier::Report(const Job& job, const std::optional<std::string>& damage) {
+  const auto finish = [this, job, damage] { Finish(job, damage); };
+  // The loop is busy, not gone: the lease must come back to it.
+  while (absl::IsResourceExhausted(tasks_->Post(finish)) && !stopping_.load()) {
+    std::this_thread::sleep_for(kFullQueuePause);
+  }
+}
+
+void Verifier::Finish(const Job& job, const std::optional<std::string>& damage) {
+  if (damage) {
+    const std::optional<ChunkInfo> stored = core_->Inspect(job.space, job.key);
+    // Removed and put again meanwhile, it lies elsewhere: the lease keeps its old place occupied.
+    if (stored && std::find(stored->extents.begin(), stored->extents.end(), job.extents.front()) !=
+                      stored->extents.end()) {
+      LogError("corrupt chunk removed", {{"key", ToString(job.key)}, {"why", *damage}});
+      (void)core_->Remove(job.space, std::span(&job.key, 1), RemovalCause::kCorrupt);
+    }
+  }
+  (void)core_->Release(session_, job.lease);
 }
 
 }  // namespace larder

@@ -1,7 +1,10 @@
 // Sums stored chunks that somebody doubts, on a thread of its own, and removes the bad ones.
 #pragma once
 
+#include <atomic>
+#include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -44,12 +47,16 @@ class Verifier {
   };
 
   void Run();
+  // Has the loop finish the job; `damage` says what is wrong with the chunk, if anything is.
+  void Report(const Job& job, const std::optional<std::string>& damage);
+  void Finish(const Job& job, const std::optional<std::string>& damage);
 
   Core* const core_;
   TaskQueue* const tasks_;
   const std::span<const uint8_t> arena_data_;
   SessionId session_;
   BoundedQueue<Job> jobs_;
+  std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
 

@@ -346,7 +346,7 @@ void BlockTable::SetSequence(uint32_t index, uint64_t sequence) {
 }
 
 void BlockTable::SetExpiry(uint32_t index, int64_t expiry_unix_ms) {
-  LARDER_CHECK(state(index) == BlockState::kCommitted);
+  LARDER_CHECK(state(index) != BlockState::kFree);
   StoreWord(record(index).expiry, EncodeExpiry(expiry_unix_ms));
 }
 

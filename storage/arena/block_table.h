@@ -115,7 +115,7 @@ class BlockTable {
   void Commit(uint32_t index, uint64_t sequence);
 
   // Each changes one field of a committed record in one store. Of several such changes a kill may
-  // leave the first ones only.
+  // leave the first ones only. The expiry may be set before the commit too.
   void SetSequence(uint32_t index, uint64_t sequence);
   void SetExpiry(uint32_t index, int64_t expiry_unix_ms);
   void SetFlags(uint32_t index, uint32_t flags);

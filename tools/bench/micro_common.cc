@@ -26,21 +26,30 @@ uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / un
 
 absl::Status WaitForMemory(Client& client) {
   ASSIGN_OR_RETURN(const StoreStats stats, client.Stats());
-  const std::string data =
-      std::filesystem::path(client.socket_path()).parent_path() / "arena" / "data";
   uint64_t largest = 0;
   for (int still = 0; still < kPollsWithoutGrowthMax; ++still) {
-    ASSIGN_OR_RETURN(const ProcessMemory memory,
-                     ReadProcessMemory(client.private_daemon_pid(), data));
-    if (memory.file_bytes >= stats.data_bytes) break;
-    if (memory.file_bytes > largest) still = 0;
-    largest = std::max(largest, memory.file_bytes);
+    ASSIGN_OR_RETURN(const ProcessMemory memory, ReadDaemonMemory(client));
+    // On huge pages reserving the memory is giving it.
+    const uint64_t mapped = memory.file_bytes.value_or(stats.data_bytes);
+    if (mapped >= stats.data_bytes) break;
+    if (mapped > largest) still = 0;
+    largest = std::max(largest, mapped);
     std::this_thread::sleep_for(kMemoryPollPause);
   }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+absl::StatusOr<ProcessMemory> ReadDaemonMemory(const Client& client) {
+  const std::string data = std::filesystem::path(client.socket_path()).parent_path() / "data";
+  ASSIGN_OR_RETURN(const ProcessMemory memory,
+                   ReadProcessMemory(client.private_daemon_pid(), data));
+  if (!memory.file_bytes && std::filesystem::exists(data)) {
+    return absl::InternalError(absl::StrCat("the daemon has not mapped ", data));
+  }
+  return memory;
+}
 
 uint64_t ArenaBytesFor(const Manifest& manifest, uint64_t chunk_count) {
   const uint64_t container = RawContainerBytes(manifest, manifest.WholePart());

@@ -1,13 +1,11 @@
 // Match among a million stored chunks, and the memory that each of them costs.
 #include <algorithm>
-#include <filesystem>
 #include <numeric>
 
 #include "common/random.h"
 #include "common/status.h"
 #include "tools/bench/geometry.h"
 #include "tools/bench/micro_parts.h"
-#include "tools/bench/process_memory.h"
 #include "tools/console/latency_histogram.h"
 
 namespace larder {
@@ -94,13 +92,6 @@ class MatchBenchmark {
   SeededRandom random_{kSeed};
 };
 
-// Everything the daemon keeps in memory but the arena's data, which is the chunks themselves.
-absl::StatusOr<ProcessMemory> Metadata(const Client& client) {
-  const std::string data =
-      std::filesystem::path(client.socket_path()).parent_path() / "arena" / "data";
-  return ReadProcessMemory(client.private_daemon_pid(), data);
-}
-
 double PerChunk(uint64_t after, uint64_t before, size_t chunks) {
   return (static_cast<double>(after) - static_cast<double>(before)) / static_cast<double>(chunks);
 }
@@ -134,11 +125,11 @@ absl::Status MeasureMatches(const MicroOptions& options, MicroReport* report) {
                    StartWarmDaemon(options, manifest, prefixes * kPrefixChunks));
   ASSIGN_OR_RETURN(const ClientSpace space, client->Open(manifest));
   MatchBenchmark benchmark(space, prefixes);
-  ASSIGN_OR_RETURN(const ProcessMemory before, Metadata(*client));
+  ASSIGN_OR_RETURN(const ProcessMemory before, ReadDaemonMemory(*client));
   const MonotonicTime begin = BenchmarkNow();
   RETURN_IF_ERROR(benchmark.PutAll());
   const double put_seconds = absl::ToDoubleSeconds(BenchmarkNow() - begin);
-  ASSIGN_OR_RETURN(const ProcessMemory after, Metadata(*client));
+  ASSIGN_OR_RETURN(const ProcessMemory after, ReadDaemonMemory(*client));
   ASSIGN_OR_RETURN(const StoreStats stats, client->Stats());
   if (stats.chunks != benchmark.chunks()) {
     return absl::InternalError("chunks were evicted while the match benchmark stored them");

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/client.h"
 #include "tools/bench/micro.h"
+#include "tools/bench/process_memory.h"
 
 namespace larder {
 
@@ -31,6 +32,9 @@ absl::Status MeasureRestart(const MicroOptions& options, MicroReport* report);
 absl::StatusOr<std::unique_ptr<Client>> StartWarmDaemon(const MicroOptions& options,
                                                         const Manifest& manifest,
                                                         uint64_t chunk_count);
+
+// The memory of a private daemon, its arena's data apart.
+absl::StatusOr<ProcessMemory> ReadDaemonMemory(const Client& client);
 
 // Arena bytes that hold so many chunks, with some room for the allocator.
 uint64_t ArenaBytesFor(const Manifest& manifest, uint64_t chunk_count);

@@ -43,9 +43,10 @@ absl::StatusOr<ProcessMemory> ReadProcessMemory(int pid, const std::string& file
     absl::string_view rest = line;
     if (IsMappingLine(rest)) {
       in_file = absl::EndsWith(rest, absl::StrCat(" ", file));
+      if (in_file && !memory.file_bytes) memory.file_bytes = 0;
     } else if (absl::ConsumePrefix(&rest, "Rss:")) {
       ASSIGN_OR_RETURN(resident, ParseKb(rest));
-      if (in_file) memory.file_bytes += resident;
+      if (in_file) *memory.file_bytes += resident;
     } else if (absl::ConsumePrefix(&rest, "Anonymous:")) {
       ASSIGN_OR_RETURN(const uint64_t anonymous, ParseKb(rest));
       memory.anonymous_bytes += anonymous;

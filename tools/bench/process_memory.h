@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -10,8 +11,9 @@ namespace larder {
 
 struct ProcessMemory {
   uint64_t anonymous_bytes = 0;  // heap and stacks
-  uint64_t file_bytes = 0;       // of the file that was asked for, mapped and resident
-  uint64_t other_bytes = 0;      // resident in all other mappings of files
+  // Of the file that was asked for, mapped and resident; nothing when it is not mapped.
+  std::optional<uint64_t> file_bytes;
+  uint64_t other_bytes = 0;  // resident in all other mappings of files
 };
 
 // Reads /proc/PID/smaps. `file` is the absolute path of a file to be counted apart, here the

@@ -1,6 +1,8 @@
 // Polling for a bounded while, before a wait that costs a system call and a wake-up.
 #pragma once
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "absl/time/time.h"
@@ -21,7 +23,8 @@ inline void PauseProcessor() {
 }
 
 // Calls `ready` until it returns true (then so does this), `limit` has passed or `deadline` has
-// come. The clock is read once in `calls_per_clock_read` calls.
+// come. Once in `calls_per_clock_read` calls the clock is read and the processor offered to others:
+// the one that is waited for may have been woken on this very core, and would not run before.
 template <typename Ready>
 bool SpinUntil(absl::Duration limit, MonotonicTime deadline, int calls_per_clock_read,
                const Ready& ready) {
@@ -32,6 +35,7 @@ bool SpinUntil(absl::Duration limit, MonotonicTime deadline, int calls_per_clock
       if (ready()) return true;
       PauseProcessor();
     }
+    sched_yield();
   }
   return false;
 }

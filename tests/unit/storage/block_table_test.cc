@@ -124,6 +124,19 @@ TEST(BlockTableTest, MutableFieldsSurviveAndAreBounded) {
   EXPECT_EQ(reopened.Read(index).expiry_unix_ms, 0);
 }
 
+TEST(BlockTableTest, AnExpirySetBeforeTheCommitIsTheChunks) {
+  TableMemory memory(16);
+  SeededRandom random(4);
+  BlockRecord record = RandomRecord(random, SmallGeometry());
+  BlockTable table = *BlockTable::Create(memory.bytes(), kUuid, SmallGeometry());
+  const uint32_t index = table.AllocateRecord().value();
+  table.WriteReserved(index, record);
+  table.SetExpiry(index, record.expiry_unix_ms = 77);
+  table.Commit(index, record.sequence);
+  BlockTable reopened = *BlockTable::Open(memory.bytes(), SmallGeometry());
+  EXPECT_EQ(RecoverAll(reopened), (RecordsByKey{{record.key, record}}));
+}
+
 TEST(BlockTableTest, BackedBytesSurvive) {
   TableMemory memory(16);
   BlockTable table = *BlockTable::Create(memory.bytes(), kUuid, SmallGeometry());
