@@ -57,11 +57,11 @@ struct DiskCommand {
   uint64_t token = 0;
   // kOpenSegment: segment and generation; otherwise everything but, for kWrite, payload_crc.
   DiskRecord record;
-  DiskRecord source;            // kCopy
+  DiskRecord source = {};       // kCopy
   uint32_t lifetime_class = 0;  // kOpenSegment
   // RoundUpToDiskBlocks(payload_bytes) bytes, at a multiple of kDiskBlockBytes. In use until the
   // result is reported.
-  std::span<uint8_t> memory;
+  std::span<uint8_t> memory = {};
 };
 
 // OK, or:

@@ -21,13 +21,11 @@ class WriteBudget {
         available_(bytes_per_second_ * kSavedForSeconds),
         updated_(now) {}
 
-  // Spends, unless nothing is left. A record may overdraw what is left: it is paid back first.
-  bool TrySpend(uint64_t bytes, MonotonicTime now) {
-    if (bytes_per_second_ == 0) return true;
+  // A record may overdraw what is left: that is paid back first.
+  void Spend(uint64_t bytes, MonotonicTime now) {
+    if (bytes_per_second_ == 0) return;
     Refill(now);
-    if (available_ <= 0) return false;
     available_ -= static_cast<double>(bytes);
-    return true;
   }
 
   // Bytes that may be written now; UINT64_MAX without a limit.
