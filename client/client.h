@@ -54,6 +54,7 @@ struct PrivateDaemonOptions {
 // miss: UNAVAILABLE (no daemon), DEADLINE_EXCEEDED, INVALID_ARGUMENT (a caller's mistake).
 struct MatchResult {
   uint32_t chunks = 0;
+  uint32_t memory_chunks = 0;  // those before the first that has to come from disk
   uint64_t tokens = 0;
   uint64_t bytes = 0;  // of payload
   // Expected time to fetch these bytes, from the rate of this client's own fetches so far.

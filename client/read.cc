@@ -39,9 +39,10 @@ absl::Status MatchAll(const ReadCall& call, const KeySpan& keys, const MatchOpti
     MessageReader reader(reply.payload);
     const auto matched = reader.Read<MatchReply>();
     RETURN_IF_ERROR(reader.Finish("reply to match"));
-    if (matched.chunks > count) {
+    if (matched.chunks > count || matched.memory_chunks > matched.chunks) {
       return absl::InternalError("the daemon matched more keys than it was asked for");
     }
+    if (result->memory_chunks == result->chunks) result->memory_chunks += matched.memory_chunks;
     result->chunks += matched.chunks;
     result->tokens += matched.tokens;
     result->bytes += matched.bytes;
@@ -146,13 +147,19 @@ void ReportCorrupt(const ReadCall& call, const KeySpan& key) {
   call.connection->Post(Opcode::kReportCorrupt, writer.payload());
 }
 
-// Fetches as many keys as one lease covers. Returns how many were complete.
-absl::StatusOr<size_t> FetchWindow(const ReadCall& call, const std::shared_ptr<SpaceState>& space,
+struct Window {
+  size_t complete = 0;
+  bool more_is_coming = false;  // from disk
+};
+
+// Fetches as many keys as one lease covers.
+absl::StatusOr<Window> FetchWindow(const ReadCall& call, const std::shared_ptr<SpaceState>& space,
                                    const KeySpan& keys, size_t first_position,
                                    std::span<const ScatterList> destinations, const Part& wanted,
                                    const FetchOptions& options, FetchResult* result) {
   ASSIGN_OR_RETURN(const ChunkView view,
-                   AcquireView(call.connection, space, call.handle, keys, wanted, call.deadline));
+                   AcquireView(call.connection, space, call.handle, keys, wanted, call.deadline,
+                               /*wait_for_all=*/false));
   const ChunkReader reader(view, space->manifest, wanted, options);
   const uint64_t chunk_bytes = space->manifest.PayloadBytes(wanted);
   for (size_t i = 0; i < view.chunks(); ++i) {
@@ -170,7 +177,7 @@ absl::StatusOr<size_t> FetchWindow(const ReadCall& call, const std::shared_ptr<S
     ++result->chunks;
     result->bytes += chunk_bytes;
   }
-  return view.chunks();
+  return Window{.complete = view.chunks(), .more_is_coming = view.coming() > 0};
 }
 
 absl::Status FetchAll(ClientCore& core, const std::shared_ptr<SpaceState>& space,
@@ -183,13 +190,19 @@ absl::Status FetchAll(ClientCore& core, const std::shared_ptr<SpaceState>& space
   const Part wanted = options.part.value_or(space->manifest.WholePart());
   RETURN_IF_ERROR(space->manifest.ValidatePart(wanted));
   ASSIGN_OR_RETURN(const ReadCall call, BeginRead(core, *space, keys, options));
-  for (size_t first = 0; first < keys.size(); first += kMessageKeysMax) {
+  for (size_t first = 0; first < keys.size();) {
     const size_t count = std::min<size_t>(kMessageKeysMax, keys.size() - first);
-    ASSIGN_OR_RETURN(const size_t complete,
+    ASSIGN_OR_RETURN(const Window window,
                      FetchWindow(call, space, keys.Subspan(first, count), first,
                                  destinations.subspan(first, count), wanted, options, result));
-    if (complete < count) {
-      return absl::NotFoundError(absl::StrCat("chunk ", first + complete, " is not stored"));
+    first += window.complete;
+    if (window.complete == count) continue;
+    if (!window.more_is_coming) {
+      return absl::NotFoundError(absl::StrCat("chunk ", first, " is not stored"));
+    }
+    if (options.cancel.cancelled()) return absl::CancelledError("the fetch was cancelled");
+    if (SystemClock::Get().Now() >= call.deadline) {
+      return absl::DeadlineExceededError("the fetch did not end in time");
     }
   }
   return absl::OkStatus();
@@ -213,8 +226,13 @@ absl::StatusOr<ChunkView> ClientSpace::View(KeySpan keys, const FetchOptions& op
   }
   const Part wanted = options.part.value_or(state_->manifest.WholePart());
   RETURN_IF_ERROR(state_->manifest.ValidatePart(wanted));
-  ASSIGN_OR_RETURN(ReadCall call, BeginRead(*core_, *state_, keys, options));
-  return AcquireView(std::move(call.connection), state_, call.handle, keys, wanted, call.deadline);
+  ASSIGN_OR_RETURN(const ReadCall call, BeginRead(*core_, *state_, keys, options));
+  for (;;) {
+    ASSIGN_OR_RETURN(ChunkView view,
+                     AcquireView(call.connection, state_, call.handle, keys, wanted, call.deadline,
+                                 /*wait_for_all=*/true));
+    if (view.coming() == 0 || SystemClock::Get().Now() >= call.deadline) return view;
+  }
 }
 
 FetchResult ClientSpace::Fetch(KeySpan keys, std::span<const ScatterList> destinations,

@@ -1,5 +1,6 @@
 #include "client/view.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "client/connection.h"
 #include "client/keys_message.h"
 #include "client/space_state.h"
+#include "common/clock.h"
 
 namespace larder {
 namespace {
@@ -27,14 +29,27 @@ absl::Status CheckShape(std::span<const LeasedChunkMessage> chunks, uint32_t ext
   return absl::OkStatus();
 }
 
+// How long the daemon may wait for its disk: well within the deadline, so that its answer is not
+// taken for a hang, and short enough for a caller to be able to cancel.
+uint32_t WaitMs(MonotonicTime deadline) {
+  constexpr int64_t kWaitMsMax = 50;
+  const int64_t left_ms = absl::ToInt64Milliseconds(deadline - SystemClock::Get().Now());
+  return static_cast<uint32_t>(std::clamp<int64_t>(left_ms / 2, 0, kWaitMsMax));
+}
+
 }  // namespace
 
 absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       std::shared_ptr<SpaceState> space, uint32_t handle,
-                                      const KeySpan& keys, const Part& part,
-                                      MonotonicTime deadline) {
+                                      const KeySpan& keys, const Part& part, MonotonicTime deadline,
+                                      bool wait_for_all) {
   MessageWriter writer;
-  WriteKeysRequest(keys, {.space = handle, .part = std::bit_cast<PartMessage>(part)}, &writer);
+  WriteKeysRequest(keys,
+                   {.space = handle,
+                    .flags = kAcquireLoads | (wait_for_all ? kAcquireWaitsForAll : 0),
+                    .wait_ms = WaitMs(deadline),
+                    .part = std::bit_cast<PartMessage>(part)},
+                   &writer);
   Frame reply;
   RETURN_IF_ERROR(connection->Call(Opcode::kAcquire, writer.payload(), deadline, &reply));
   MessageReader reader(reply.payload);
@@ -48,6 +63,7 @@ absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
   const auto extents = reader.ReadArray<ExtentMessage>(header.extent_count, kFrameBytesMax);
   RETURN_IF_ERROR(reader.Finish("reply to acquire"));
   RETURN_IF_ERROR(CheckShape(chunks, header.extent_count));
+  view.coming_ = header.coming_count;
   if (chunks.empty()) return view;
   view.extents_.reserve(extents.size());
   for (const ExtentMessage& extent : extents) {
@@ -69,6 +85,7 @@ ChunkView& ChunkView::operator=(ChunkView&& other) noexcept {
     connection_ = std::move(other.connection_);
     space_ = std::move(other.space_);
     lease_ = std::exchange(other.lease_, 0);
+    coming_ = std::exchange(other.coming_, 0);
     key_bytes_ = std::move(other.key_bytes_);
     keys_ = std::exchange(other.keys_, {});
     extents_ = std::move(other.extents_);

@@ -39,6 +39,9 @@ class ChunkView {
   // False once the daemon has died or ended the session: what was read in place since may be wrong.
   bool intact() const;
 
+  // How many chunks after these are on their way from disk.
+  uint32_t coming() const { return coming_; }
+
   // The containers of a chunk that overlap the wanted part; one, unless ranks wrote it in slices.
   std::span<const Extent> extents(size_t chunk) const {
     return std::span(extents_).subspan(first_extent_[chunk],
@@ -53,13 +56,14 @@ class ChunkView {
   friend absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                                std::shared_ptr<SpaceState> space, uint32_t handle,
                                                const KeySpan& keys, const Part& part,
-                                               MonotonicTime deadline);
+                                               MonotonicTime deadline, bool wait_for_all);
 
   void Release();
 
   std::shared_ptr<Connection> connection_;
   std::shared_ptr<SpaceState> space_;
   uint64_t lease_ = 0;
+  uint32_t coming_ = 0;
   std::vector<uint8_t> key_bytes_;
   KeySpan keys_;  // into key_bytes_
   std::vector<Extent> extents_;
@@ -67,9 +71,11 @@ class ChunkView {
 };
 
 // At most kMessageKeysMax keys. The reply is checked: extents lie in the arena, none is missing.
+// Chunks on disk are brought into memory; this waits a little for the first of them, or for all,
+// and the view tells how many are still on their way.
 absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       std::shared_ptr<SpaceState> space, uint32_t handle,
-                                      const KeySpan& keys, const Part& part,
-                                      MonotonicTime deadline);
+                                      const KeySpan& keys, const Part& part, MonotonicTime deadline,
+                                      bool wait_for_all);
 
 }  // namespace larder

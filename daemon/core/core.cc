@@ -8,10 +8,8 @@
 namespace larder {
 namespace {
 
-// Bounds on the work of one reservation: how many chunks may be evicted for it, and how many chunks
-// that may not go are passed over in the search for one victim.
+// Bound on the work of one reservation: how many chunks may be evicted for it.
 constexpr uint32_t kEvictionsPerReservationMax = 1024;
-constexpr uint32_t kLooksPerVictimMax = 4096;
 
 // Bounds on the work of one Tick.
 constexpr int kExpiriesPerTickMax = 4096;
@@ -22,10 +20,6 @@ constexpr absl::Duration kTtlMax = absl::Hours(24 * 365 * 100);
 bool Overlap(const Part& a, const Part& b) {
   return a.layer_begin < b.layer_end && b.layer_begin < a.layer_end && a.head_begin < b.head_end &&
          b.head_begin < a.head_end;
-}
-
-uint64_t AreaOf(const Part& part) {
-  return uint64_t{1} * (part.layer_end - part.layer_begin) * (part.head_end - part.head_begin);
 }
 
 }  // namespace
@@ -128,7 +122,8 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
     for (size_t i = scratch_.size(); i-- > 0;) catalog_.Touch(scratch_[i], now);
   }
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
-  const uint64_t hits = scratch_.size();
+  const uint64_t in_memory = scratch_.size();
+  const uint64_t hits = in_memory + CountOnDisk(handle, keys.subspan(in_memory), touch, now);
   const uint64_t misses = keys.size() - hits;
   SpaceStats& stats = space->stats;
   ++stats.lookups;
@@ -139,6 +134,7 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   stats.hit_bytes += hits * space->whole_payload_bytes;
   stats.miss_bytes += misses * space->whole_payload_bytes;
   return PrefixMatch{.chunks = static_cast<uint32_t>(hits),
+                     .memory_chunks = static_cast<uint32_t>(in_memory),
                      .tokens = hits * tokens_per_chunk,
                      .bytes = hits * space->whole_payload_bytes};
 }
@@ -248,6 +244,7 @@ absl::StatusOr<std::vector<ReserveOutcome>> Core::Reserve(SessionId session_id, 
     }
     if (outcomes.back().kind == ReserveOutcome::Kind::kNoSpace) ++stats_.reserve_no_space;
   }
+  PrepareEvictions(now);
   return outcomes;
 }
 
@@ -307,6 +304,7 @@ ChunkIndex Core::FindUnexpired(SpaceHandle space, const KeyHash& key, MonotonicT
   const MonotonicTime expiry = catalog_.chunk(chunk).expiry;
   if (expiry.nanoseconds == 0 || expiry > now) return chunk;
   RemoveChunk(chunk, RemovalCause::kExpired);
+  (void)ForgetOnDisk(space, key);
   return kNoChunk;
 }
 
@@ -316,6 +314,9 @@ ReserveOutcome Core::ReserveOne(SessionId session, Space& space, const ReserveIt
   if (const ChunkIndex chunk = FindUnexpired(space.handle, item.key, now); chunk != kNoChunk) {
     const Kind fate = PartFate(chunk, item.part);
     if (fate != Kind::kGranted) return {.kind = fate, .id = {}, .offset = 0};
+  }
+  if (disk_ != nullptr && disk_->Find(space.handle, item.key, ToUnixMs(now)) != kNoDiskChunk) {
+    return {.kind = Kind::kExists, .id = {}, .offset = 0};
   }
   const ChunkName name{space.handle, item.key};
   if (IsBeingWritten(name, item.part)) return {.kind = Kind::kBusy, .id = {}, .offset = 0};
@@ -366,11 +367,19 @@ std::optional<uint64_t> Core::AllocateEvicting(uint64_t bytes) {
   if (bytes > allocator_.capacity_bytes()) return std::nullopt;
   for (uint32_t evictions = 0; evictions <= kEvictionsPerReservationMax; ++evictions) {
     if (const std::optional<uint64_t> offset = allocator_.Allocate(bytes)) return offset;
-    const ChunkIndex victim = catalog_.Victim(kLooksPerVictimMax);
-    if (victim == kNoChunk) return std::nullopt;
-    RemoveChunk(victim, RemovalCause::kCapacity);
+    if (!EvictOne()) return std::nullopt;
   }
   return std::nullopt;
+}
+
+bool Core::EvictOne() {
+  ChunkIndex victim = TakeReady();
+  if (victim == kNoChunk) victim = catalog_.Victim(kLooksPerVictimMax);
+  if (victim == kNoChunk) return false;
+  const bool saved = IsOnDisk(victim);
+  if (disk_ != nullptr && !saved) ++stats_.dropped_before_demotion;
+  RemoveChunk(victim, saved ? RemovalCause::kDemoted : RemovalCause::kCapacity);
+  return true;
 }
 
 const Reservation* Core::FindReservation(SessionId session, ReservationId id) const {
@@ -392,6 +401,9 @@ std::vector<absl::Status> Core::Commit(SessionId session, std::span<const Reserv
   }
   // Deepest first, so that a chunk is always newer than the ones that need it.
   for (size_t i = committed.size(); i-- > 0;) catalog_.Touch(committed[i], now);
+  if (disk_ != nullptr && options_.disk_mode == DiskMode::kWriteThrough) {
+    for (ChunkIndex chunk : committed) WriteThrough(chunk, now);
+  }
   return statuses;
 }
 
@@ -500,6 +512,10 @@ void Core::EndReservation(ReservationId id) {
 // --- time ---------------------------------------------------------------------------------------
 
 void Core::Tick(MonotonicTime now) {
+  if (disk_ != nullptr) {
+    disk_->Step(now);
+    PrepareEvictions(now);
+  }
   for (int i = 0; i < kExpiriesPerTickMax; ++i) {
     if (reservation_deadlines_.empty() || reservation_deadlines_.begin()->first > now) break;
     const ReservationId id = reservation_deadlines_.begin()->second;
@@ -509,6 +525,7 @@ void Core::Tick(MonotonicTime now) {
   for (int i = 0; i < kExpiriesPerTickMax; ++i) {
     const ChunkIndex expired = catalog_.FirstExpired(now);
     if (expired == kNoChunk) break;
+    (void)ForgetOnDisk(catalog_.chunk(expired).space, catalog_.chunk(expired).key);
     RemoveChunk(expired, RemovalCause::kExpired);
   }
   if (!orphans_.empty() && now >= orphans_end_) {

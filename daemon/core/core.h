@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,14 +23,23 @@
 #include "storage/arena/block_table.h"
 #include "storage/arena/extent_allocator.h"
 #include "storage/catalog/catalog.h"
+#include "storage/disk/disk_tier.h"
 
 namespace larder {
 
 // Removed while a reader held it: its bytes are in use, but a restarted daemon must not find it.
 inline constexpr uint32_t kBlockFlagDoomed = 2;
 
+// Bound on the search for one victim: how many chunks that may not go are passed over.
+inline constexpr uint32_t kLooksPerVictimMax = 4096;
+
 inline Part PartOf(const BlockRecord& record) {
   return {record.layer_begin, record.layer_end, record.head_begin, record.head_end};
+}
+
+// Parts of a chunk never overlap: they make it whole when their areas add up to that of the whole.
+inline uint64_t AreaOf(const Part& part) {
+  return uint64_t{1} * (part.layer_end - part.layer_begin) * (part.head_end - part.head_begin);
 }
 
 // Requests and time go in, decisions come out. It moves no bytes, waits for nothing, reads no clock
@@ -97,6 +107,29 @@ class Core {
                                    MonotonicTime now);
   absl::Status Abort(SessionId session, ReservationId id);
 
+  // --- the disk tier ------------------------------------------------------------------------
+  // After RecoverBlocks, before the first request, if there is a disk tier at all. Its devices are
+  // added to it already.
+  void AttachDisk(std::unique_ptr<DiskTier> disk);
+  // What a device held at the start. One that nobody can read (unknown space, impossible part) is
+  // forgotten.
+  void RestoreDiskRecord(uint32_t device, const DiskRecord& record);
+  // Starts to bring the longest prefix of `keys` that is on disk into memory, as far as there is
+  // room on the way. Nothing is coming when there is nothing to wait for.
+  struct LoadResult {
+    uint32_t in_memory = 0;  // of `keys`, from the first on
+    uint32_t coming = 0;     // those, and the next ones that are on their way
+  };
+  LoadResult Load(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
+  // Changes whenever it is worth asking again for what Load promised.
+  uint64_t loads_ended() const { return loads_ended_; }
+  void OnDiskResult(const DiskResult& result, MonotonicTime now);
+  void OnDeviceOutOfService(uint32_t device);
+  void RetireDevice(uint32_t device);
+  // What the devices are to do, in order.
+  std::vector<DiskOrder> TakeDiskOrders();
+  const DiskTier* disk() const { return disk_.get(); }
+
   // --- administration -----------------------------------------------------------------------
   // Pins or unpins; returns how many chunks were found. RESOURCE_EXHAUSTED when pinned chunks
   // would take more than their share; those before the first refused one stay pinned.
@@ -141,6 +174,30 @@ class Core {
       return H::combine(std::move(h), name.space, name.key);
     }
   };
+  // A chunk on its way from disk into memory.
+  struct Loading {
+    KeyHash parent;
+    uint32_t depth = 0;
+    int64_t expiry_unix_ms = 0;
+    std::vector<BlockIndex> blocks;
+    uint64_t bytes = 0;
+    uint32_t pending = 0;
+    bool failed = false;
+  };
+  // A chunk in memory that is being written to disk; it is leased meanwhile.
+  struct Demotion {
+    uint32_t pending = 0;
+    uint64_t bytes = 0;
+    bool failed = false;
+    bool leaves = false;  // it is to leave memory afterwards
+  };
+  // A chunk that can leave memory at once, unless it was used since.
+  struct Ready {
+    ChunkIndex chunk = kNoChunk;
+    uint32_t generation = 0;
+    MonotonicTime last_use;
+    uint64_t bytes = 0;
+  };
   // The reservations of one chunk that may still be committed; their parts do not overlap.
   using Writers = absl::InlinedVector<ReservationId, 2>;
 
@@ -174,6 +231,26 @@ class Core {
   void FreeChunk(ChunkIndex chunk);
   void AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* result) const;
   uint64_t ChunkBytes(ChunkIndex chunk) const;
+  bool IsOnDisk(ChunkIndex chunk) const;
+  // Evicts one chunk; false when none may go.
+  bool EvictOne();
+  ChunkIndex TakeReady();
+  void SetReady(ChunkIndex chunk);
+  // Writes what will leave memory next, so that it can leave at once.
+  void PrepareEvictions(MonotonicTime now);
+  // False when it cannot be written now; `give_up` says that it need not be tried again.
+  bool StartDemotion(ChunkIndex chunk, bool leaves, MonotonicTime now, bool* give_up);
+  void FinishDemotion(ChunkIndex chunk);
+  bool StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now);
+  void FinishLoad(const ChunkName& name, MonotonicTime now);
+  void FreeBlock(BlockIndex block);
+  // True if it was there. A load of it under way comes to nothing.
+  bool ForgetOnDisk(SpaceHandle space, const KeyHash& key);
+  // How many of `keys`, from the first on, are complete in either tier. Marks those on disk as
+  // used, if asked.
+  uint64_t CountOnDisk(SpaceHandle space, std::span<const KeyHash> keys, bool use,
+                       MonotonicTime now);
+  void WriteThrough(ChunkIndex chunk, MonotonicTime now);
   ChunkInfo InfoOf(ChunkIndex chunk) const;
   MonotonicTime FromUnixMs(int64_t unix_ms) const;
   int64_t ToUnixMs(MonotonicTime time) const;
@@ -196,6 +273,14 @@ class Core {
   // Extents without a block that nobody gets before orphans_end_.
   std::vector<BlockRecovery::Extent> orphans_;
   MonotonicTime orphans_end_;
+
+  std::unique_ptr<DiskTier> disk_;  // null: none
+  absl::flat_hash_map<ChunkName, Loading> loads_;
+  absl::flat_hash_map<uint64_t, ChunkName> load_tokens_;
+  absl::flat_hash_map<ChunkIndex, Demotion> demotions_;
+  absl::flat_hash_map<uint64_t, ChunkIndex> demotion_tokens_;
+  std::deque<Ready> ready_;  // first to leave first
+  uint64_t loads_ended_ = 0;
 
   uint64_t next_handle_ = 1;
   uint64_t sequence_ = 0;

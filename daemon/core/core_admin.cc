@@ -46,9 +46,9 @@ absl::StatusOr<uint32_t> Core::Remove(SpaceHandle handle, std::span<const KeyHas
   uint32_t removed = 0;
   for (const KeyHash& key : keys) {
     const ChunkIndex chunk = catalog_.Find(handle, key);
-    if (chunk == kNoChunk) continue;
-    RemoveChunk(chunk, cause);
-    ++removed;
+    const bool on_disk = ForgetOnDisk(handle, key);
+    if (chunk != kNoChunk) RemoveChunk(chunk, cause);
+    if (chunk != kNoChunk || on_disk) ++removed;
   }
   return removed;
 }

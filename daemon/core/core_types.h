@@ -17,6 +17,13 @@ namespace larder {
 // Position of a space in the core; stable for the daemon's lifetime.
 using SpaceHandle = uint32_t;
 
+// When chunks are written to the disk tier.
+enum class DiskMode : uint8_t {
+  kWriteBack,     // shortly before they would leave memory
+  kWriteThrough,  // as soon as they are stored
+  kReadOnly,      // never
+};
+
 struct CoreOptions {
   uint64_t data_bytes = 0;
   uint64_t granule_bytes = 4096;
@@ -31,6 +38,13 @@ struct CoreOptions {
   absl::Duration orphan_grace = absl::Seconds(5);
   // Pinned chunks may take this share of the arena, so that pins cannot starve everyone else.
   double pinned_fraction_max = 0.5;
+  DiskMode disk_mode = DiskMode::kWriteBack;
+  // This share of the arena is kept free or ready to be freed at once, by writing what will leave
+  // next ahead of time.
+  double disk_ready_fraction = 1.0 / 16;
+  // Bytes on their way to and from the disk tier at once.
+  uint64_t demoting_bytes_max = uint64_t{256} << 20;
+  uint64_t loading_bytes_max = uint64_t{256} << 20;
   uint32_t sessions_max = 4096;
   uint32_t spaces_max = 4096;
   uint32_t leases_per_session_max = 65536;
@@ -50,8 +64,9 @@ struct SpaceDescription {
   Manifest manifest;
 };
 
-enum class RemovalCause : uint8_t { kCapacity, kExpired, kRemoved, kCleared, kCorrupt };
-inline constexpr size_t kRemovalCauses = 5;
+// kDemoted: it left memory and is still on disk.
+enum class RemovalCause : uint8_t { kCapacity, kExpired, kRemoved, kCleared, kCorrupt, kDemoted };
+inline constexpr size_t kRemovalCauses = 6;
 
 struct SpaceStats {
   uint64_t lookups = 0;
@@ -79,6 +94,7 @@ struct RecoveryReport {
 
 struct PrefixMatch {
   uint32_t chunks = 0;
+  uint32_t memory_chunks = 0;  // those before the first that has to come from disk
   uint64_t tokens = 0;
   uint64_t bytes = 0;
 };
@@ -149,6 +165,7 @@ struct ChunkInfo {
   KeyHash key;
   uint32_t depth = 0, children = 0, leases = 0;
   bool visible = false, pinned = false;
+  bool in_memory = true, on_disk = false;
   MonotonicTime last_use;
   std::optional<MonotonicTime> expiry;
   uint64_t bytes = 0;
@@ -161,6 +178,9 @@ struct CoreStats {
   uint64_t chunks = 0;
   uint64_t sessions = 0, leases = 0, reservations = 0, void_reservations = 0;
   uint64_t reserve_no_space = 0, expired_reservations = 0;
+  uint64_t demoting_bytes = 0, loading_bytes = 0, ready_bytes = 0;
+  uint64_t disk_loads = 0, disk_loads_failed = 0;       // chunks
+  uint64_t demotions = 0, dropped_before_demotion = 0;  // chunks; the latter were not saved in time
   std::array<uint64_t, kRemovalCauses> removed_chunks{};
 };
 

@@ -174,6 +174,7 @@ absl::Status LocalServer::OpenSession(Greeting greeting, const Hello& hello, Mon
   }
   ++stats_.accepted;
   Session& kept = *sessions_.try_emplace(session->token, std::move(session)).first->second;
+  by_id_[kept.id] = &kept;
   Activate(kept);  // Its first frame may be there already; the next sleep arms it.
   return absl::OkStatus();
 }
@@ -242,6 +243,15 @@ void LocalServer::Answer(Session& session, const RequestHandler::Reply& reply) {
   ++blocked_;
 }
 
+bool LocalServer::CanAnswer(SessionId id) const {
+  const auto found = by_id_.find(id);
+  return found != by_id_.end() && !found->second->ended && !found->second->blocked;
+}
+
+void LocalServer::AnswerLater(SessionId id, const RequestHandler::Reply& reply) {
+  Answer(*by_id_.at(id), reply);
+}
+
 bool LocalServer::SendBlocked(Session& session) {
   const absl::Status sent =
       session.transport.channel->Send(session.blocked_label, session.blocked_payload);
@@ -267,6 +277,7 @@ bool LocalServer::PrepareToSleep() {
 
 void LocalServer::End(Session& session, const absl::Status& why) {
   LogWarning("session ended", {{"client", session.client}, {"why", std::string(why.message())}});
+  handler_->ForgetSession(session.id);
   core_->RevokeSession(session.id);
   if (session.transport.rings != nullptr) session.transport.rings->Revoke();
   poller_->StopReading(session.transport.channel->readable_fd(), session.token);
@@ -282,6 +293,8 @@ void LocalServer::Close(uint64_t token) {
   Session& session = *found->second;
   if (session.blocked) --blocked_;
   if (session.active) std::erase(active_, &session);
+  by_id_.erase(session.id);
+  handler_->ForgetSession(session.id);
   core_->CloseSession(session.id);
   poller_->Forget(session.transport.channel->readable_fd());
   if (session.transport.channel->hangup_fd() >= 0) {

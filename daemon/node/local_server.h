@@ -66,6 +66,11 @@ class LocalServer {
 
   void OnEvent(const Poller::Event& event, MonotonicTime now);
 
+  // For requests that are not answered at once: whether the session takes a reply now.
+  bool CanAnswer(SessionId session) const;
+  // REQUIRES: CanAnswer.
+  void AnswerLater(SessionId session, const RequestHandler::Reply& reply);
+
   // Looks after heartbeats, handshakes and blocked replies. About once a second, and more often
   // while `has_blocked()`.
   void Tick(MonotonicTime now);
@@ -127,6 +132,7 @@ class LocalServer {
   uint64_t next_token_ = 1;
   absl::flat_hash_map<uint64_t, Greeting> greetings_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Session>> sessions_;
+  absl::flat_hash_map<SessionId, Session*> by_id_;
   std::vector<Session*> active_;
   size_t blocked_ = 0;
   Frame frame_;

@@ -65,6 +65,7 @@ absl::Status Node::Init() {
   core_options.granule_bytes = options_.arena.granule_bytes;
   core_options.backed_bytes = arena_->backed_bytes();
   core_options.hash_seed = random.Next();
+  core_options.disk_mode = ParseDiskMode(options_.disk.mode);
   core_ = std::make_unique<Core>(core_options, &arena_->blocks(), now, UnixMs());
   spaces_path_ = options_.arena.directory + "/spaces";
   if (arena_->recovered()) RETURN_IF_ERROR(RecoverSpaces());
@@ -89,6 +90,7 @@ absl::Status Node::StartServing() {
   poller_ = std::make_unique<Poller>(std::move(poller));
   ASSIGN_OR_RETURN(tasks_, TaskQueue::Create());
   RETURN_IF_ERROR(poller_->Watch(tasks_->fd(), kTasksToken, true));
+  RETURN_IF_ERROR(OpenDisk());
   if (options_.owner_fd >= 0) {
     RETURN_IF_ERROR(poller_->Watch(options_.owner_fd, kOwnerToken, true));
   }
@@ -114,6 +116,14 @@ absl::Status Node::StartServing() {
   return absl::OkStatus();
 }
 
+absl::Status Node::OpenDisk() {
+  if (options_.disk.paths.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(disk_, DiskDevices::Open(options_.disk, arena_->data(), tasks_.get()));
+  SystemRandom random;
+  disk_->AttachTo(*core_, random.Next(), SystemClock::Get().Now());
+  return absl::OkStatus();
+}
+
 void Node::WaitForFirstMemory() {
   const uint64_t enough = std::min<uint64_t>(arena_->data().size(), kFirstMemoryBytes);
   const MonotonicTime deadline = SystemClock::Get().Now() + kFirstMemoryTimeout;
@@ -127,6 +137,7 @@ Node::~Node() {
   // The sessions end first; then nobody hands the loop's objects work any more.
   local_ = nullptr;
   if (verifier_ != nullptr) verifier_->Stop();
+  disk_ = nullptr;
   if (tasks_ != nullptr) tasks_->Close();
 }
 
@@ -148,6 +159,12 @@ bool Node::RunOnce() {
   }
   if (!backing_reported_) core_->GrowBackedBytes(arena_->backed_bytes());
   if (now >= next_tick_) Tick(now);
+  if (disk_ != nullptr) {
+    if (disk_->TakeReports(*core_, now)) progress = true;
+    if (core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
+    // Last, so that no order waits while the loop sleeps.
+    if (disk_->PassOrders(*core_, now)) progress = true;
+  }
   if (stop_.load(std::memory_order_relaxed)) return false;
   if (progress) last_activity_ = now;
   const bool polling = now - last_activity_ < options_.spin_limit;
@@ -181,9 +198,19 @@ void Node::HandleEvents(absl::Duration timeout) {
   }
 }
 
+void Node::AnswerWaiting(MonotonicTime now) {
+  loads_ended_seen_ = core_->loads_ended();
+  handler_->AnswerWaiting(
+      now, [this](SessionId session) { return local_->CanAnswer(session); },
+      [this](SessionId session, const RequestHandler::Reply& reply) {
+        local_->AnswerLater(session, reply);
+      });
+}
+
 void Node::Tick(MonotonicTime now) {
   core_->Tick(now);
   local_->Tick(now);
+  if (handler_->has_waiting()) AnswerWaiting(now);
   const bool backing = !arena_->backing_finished();
   core_->GrowBackedBytes(arena_->backed_bytes());
   if (!backing && !backing_reported_) {
@@ -201,7 +228,7 @@ void Node::Tick(MonotonicTime now) {
     Stop();
   }
   const bool busy = backing || stats.reservations > 0 || local_->has_blocked() ||
-                    drain_deadline_.nanoseconds != 0;
+                    handler_->has_waiting() || drain_deadline_.nanoseconds != 0;
   next_tick_ = now + (busy ? kBusyTickInterval : kTickInterval);
 }
 

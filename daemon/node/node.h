@@ -10,6 +10,7 @@
 #include "common/file_descriptor.h"
 #include "common/status.h"
 #include "daemon/core/core.h"
+#include "daemon/node/disk_devices.h"
 #include "daemon/node/local_server.h"
 #include "daemon/node/poller.h"
 #include "daemon/node/task_queue.h"
@@ -23,6 +24,7 @@ struct NodeOptions {
   ArenaOptions arena;
   LocalServerOptions local;
   CoreOptions core;  // its sizes and seed are filled in from the arena
+  DiskOptions disk;
   // How long the loop polls after the last request before it sleeps; zero never polls.
   absl::Duration spin_limit = absl::Microseconds(100);
   // How long a drain waits for reservations to be committed.
@@ -57,6 +59,9 @@ class Node {
   // Doubts these chunks (see Verifier). REQUIRES: called on the loop's thread.
   void VerifySoon(SpaceHandle space, std::span<const KeyHash> keys);
 
+  // Null without a disk tier. REQUIRES: called on the loop's thread.
+  const DiskDevices* disk() const { return disk_.get(); }
+
   std::span<uint8_t> arena_data() const { return arena_->data(); }
   const std::string& arena_directory() const { return options_.arena.directory; }
   MonotonicTime started() const { return started_; }
@@ -73,10 +78,13 @@ class Node {
   absl::Status Init();
   absl::Status RecoverSpaces();
   absl::Status StartServing();
+  absl::Status OpenDisk();
   void WaitForFirstMemory();
   bool RunOnce();
   void HandleEvents(absl::Duration timeout);
   void Tick(MonotonicTime now);
+  // Answers the requests for which the disk has brought something.
+  void AnswerWaiting(MonotonicTime now);
   absl::Duration TimeToSleep(MonotonicTime now) const;
 
   NodeOptions options_;
@@ -88,6 +96,8 @@ class Node {
   RecoveryReport recovery_;
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<TaskQueue> tasks_;
+  std::unique_ptr<DiskDevices> disk_;
+  uint64_t loads_ended_seen_ = 0;
   std::unique_ptr<Verifier> verifier_;
   std::unique_ptr<RequestHandler> handler_;
   std::unique_ptr<LocalServer> local_;

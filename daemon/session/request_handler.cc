@@ -1,5 +1,6 @@
 #include "daemon/session/request_handler.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -9,6 +10,10 @@
 
 namespace larder {
 namespace {
+
+// Requests that wait for the disk at once; and the longest that one waits.
+constexpr size_t kWaitingMax = 4096;
+constexpr absl::Duration kWaitMax = absl::Seconds(60);
 
 absl::Duration DurationOrInfinite(uint64_t milliseconds) {
   // A century is as good as forever and cannot overflow when it is added to a time.
@@ -65,30 +70,34 @@ absl::Status CheckReservedContainer(const Core& core, const Reservation& reserva
 
 RequestHandler::Reply RequestHandler::Handle(SessionId session, const Frame& frame,
                                              MonotonicTime now) {
-  const auto opcode = static_cast<Opcode>(frame.header.opcode);
   writer_.Clear();
+  waits_ = false;
   absl::Status status = CheckZero("request frame", frame.header.status | frame.header.reserved);
-  if (status.ok()) status = Dispatch(session, opcode, MessageReader(frame.payload), now);
+  if (status.ok()) status = Dispatch(session, frame, now);
+  return MakeReply(frame.header.opcode, frame.header.request_id, status);
+}
+
+RequestHandler::Reply RequestHandler::MakeReply(uint16_t opcode, uint64_t request_id,
+                                                const absl::Status& status) {
   if (!status.ok()) {
     writer_.Clear();
     writer_.WriteText(absl::string_view(status.message()).substr(0, kFramePayloadBytesMax));
   }
-  return {.wanted = HasReply(opcode),
-          .label = {.opcode = frame.header.opcode,
-                    .status = status.code(),
-                    .request_id = frame.header.request_id},
+  return {.wanted = HasReply(static_cast<Opcode>(opcode)) && !waits_,
+          .label = {.opcode = opcode, .status = status.code(), .request_id = request_id},
           .payload = writer_.payload()};
 }
 
-absl::Status RequestHandler::Dispatch(SessionId session, Opcode opcode, MessageReader reader,
-                                      MonotonicTime now) {
+absl::Status RequestHandler::Dispatch(SessionId session, const Frame& frame, MonotonicTime now) {
+  const auto opcode = static_cast<Opcode>(frame.header.opcode);
+  MessageReader reader(frame.payload);
   switch (opcode) {
     case Opcode::kOpenSpace:
       return OpenSpace(reader);
     case Opcode::kMatch:
       return Match(reader, now);
     case Opcode::kAcquire:
-      return Acquire(session, reader, now);
+      return Acquire(session, reader, frame.header.request_id, now);
     case Opcode::kRelease: {
       const auto request = reader.Read<ReleaseRequest>();
       RETURN_IF_ERROR(reader.Finish("release"));
@@ -148,9 +157,13 @@ absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opco
   const auto request = reader.Read<KeysRequest>();
   keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
   RETURN_IF_ERROR(reader.Finish(what));
-  const uint32_t known_flags = opcode == Opcode::kMatch ? kMatchTouches : 0;
-  const uint64_t part = opcode == Opcode::kAcquire ? 0 : std::bit_cast<uint64_t>(request.part);
-  RETURN_IF_ERROR(CheckZero(what, request.reserved | (request.flags & ~known_flags) | part));
+  uint32_t known_flags = opcode == Opcode::kMatch ? kMatchTouches : 0;
+  uint64_t unused = request.wait_ms | std::bit_cast<uint64_t>(request.part);
+  if (opcode == Opcode::kAcquire) {
+    known_flags = kAcquireLoads | kAcquireWaitsForAll;
+    unused = 0;
+  }
+  RETURN_IF_ERROR(CheckZero(what, unused | (request.flags & ~known_flags)));
   return request;
 }
 
@@ -158,16 +171,45 @@ absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
   ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kMatch, "match"));
   ASSIGN_OR_RETURN(const PrefixMatch result,
                    core_->Match(request.space, keys_, (request.flags & kMatchTouches) != 0, now));
-  writer_.Write(MatchReply{
-      .chunks = result.chunks, .reserved = 0, .tokens = result.tokens, .bytes = result.bytes});
+  writer_.Write(MatchReply{.chunks = result.chunks,
+                           .memory_chunks = result.memory_chunks,
+                           .tokens = result.tokens,
+                           .bytes = result.bytes});
   return absl::OkStatus();
 }
 
-absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, MonotonicTime now) {
+absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, uint64_t request_id,
+                                     MonotonicTime now) {
   ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kAcquire, "acquire"));
+  const bool may_wait = request.wait_ms > 0 && waiting_.size() < kWaitingMax;
+  ASSIGN_OR_RETURN(waits_, TryAcquire(session, request, keys_, may_wait, now));
+  if (waits_) {
+    const absl::Duration wait = std::min(absl::Milliseconds(request.wait_ms), kWaitMax);
+    waiting_.push_back({.session = session,
+                        .request_id = request_id,
+                        .request = request,
+                        .keys = keys_,
+                        .deadline = now + wait});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysRequest& request,
+                                                std::span<const KeyHash> keys, bool may_wait,
+                                                MonotonicTime now) {
+  const bool loads = (request.flags & kAcquireLoads) != 0;
+  if (may_wait && (request.flags & kAcquireWaitsForAll) != 0) {
+    const Core::LoadResult load = core_->Load(request.space, keys, now);
+    if (load.coming > load.in_memory) return true;
+  }
   ASSIGN_OR_RETURN(
       const AcquireResult result,
-      core_->Acquire(session, request.space, keys_, std::bit_cast<Part>(request.part), now));
+      core_->Acquire(session, request.space, keys, std::bit_cast<Part>(request.part), now));
+  Core::LoadResult load;
+  if (loads && result.chunks.size() < keys.size()) {
+    load = core_->Load(request.space, keys.subspan(result.chunks.size()), now);
+    if (may_wait && result.chunks.empty() && load.coming > load.in_memory) return true;
+  }
   const size_t bytes = sizeof(AcquireReply) + result.chunks.size() * sizeof(LeasedChunkMessage) +
                        result.extents.size() * sizeof(ExtentMessage);
   if (bytes > kFramePayloadBytesMax) {
@@ -178,7 +220,9 @@ absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, M
   }
   writer_.Write(AcquireReply{.lease = result.lease.value,
                              .chunk_count = static_cast<uint32_t>(result.chunks.size()),
-                             .extent_count = static_cast<uint32_t>(result.extents.size())});
+                             .extent_count = static_cast<uint32_t>(result.extents.size()),
+                             .coming_count = load.coming,
+                             .reserved = 0});
   writer_.WriteArray<LeasedChunkMessage>(result.chunks.size(), [&](size_t i) {
     return LeasedChunkMessage{result.chunks[i].first_extent, result.chunks[i].extent_count};
   });
@@ -186,7 +230,31 @@ absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, M
     const BlockExtent& extent = result.extents[i];
     return ExtentMessage{extent.offset, extent.bytes, std::bit_cast<PartMessage>(extent.part)};
   });
-  return absl::OkStatus();
+  return false;
+}
+
+void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
+                                   absl::FunctionRef<void(SessionId, const Reply&)> answer) {
+  std::vector<Waiting> waiting = std::exchange(waiting_, {});
+  for (Waiting& request : waiting) {
+    writer_.Clear();
+    waits_ = false;
+    absl::StatusOr<bool> waits = true;
+    if (can_answer(request.session)) {
+      waits =
+          TryAcquire(request.session, request.request, request.keys, now < request.deadline, now);
+    }
+    if (waits.ok() && *waits) {
+      waiting_.push_back(std::move(request));
+      continue;
+    }
+    answer(request.session,
+           MakeReply(static_cast<uint16_t>(Opcode::kAcquire), request.request_id, waits.status()));
+  }
+}
+
+void RequestHandler::ForgetSession(SessionId session) {
+  std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.session == session; });
 }
 
 absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, MonotonicTime now) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/status.h"
@@ -37,13 +38,34 @@ class RequestHandler {
     FrameLabel label;
     std::span<const uint8_t> payload;
   };
+  // A request that waits for the disk gets a reply that is not wanted now; see AnswerWaiting.
   Reply Handle(SessionId session, const Frame& frame, MonotonicTime now);
 
+  // Requests that wait for chunks to come from disk. Answers those for which enough is there or
+  // time is over, if `can_answer` their session; the others go on waiting.
+  void AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
+                     absl::FunctionRef<void(SessionId, const Reply&)> answer);
+  bool has_waiting() const { return !waiting_.empty(); }
+  void ForgetSession(SessionId session);
+
  private:
-  absl::Status Dispatch(SessionId session, Opcode opcode, MessageReader reader, MonotonicTime now);
+  struct Waiting {
+    SessionId session;
+    uint64_t request_id = 0;
+    KeysRequest request;
+    std::vector<KeyHash> keys;
+    MonotonicTime deadline;
+  };
+
+  absl::Status Dispatch(SessionId session, const Frame& frame, MonotonicTime now);
   absl::Status OpenSpace(MessageReader& reader);
   absl::Status Match(MessageReader& reader, MonotonicTime now);
-  absl::Status Acquire(SessionId session, MessageReader& reader, MonotonicTime now);
+  absl::Status Acquire(SessionId session, MessageReader& reader, uint64_t request_id,
+                       MonotonicTime now);
+  // Writes the reply, unless `may_wait` and it is worth waiting: then it returns true.
+  absl::StatusOr<bool> TryAcquire(SessionId session, const KeysRequest& request,
+                                  std::span<const KeyHash> keys, bool may_wait, MonotonicTime now);
+  Reply MakeReply(uint16_t opcode, uint64_t request_id, const absl::Status& status);
   absl::Status Reserve(SessionId session, MessageReader& reader, MonotonicTime now);
   absl::Status Commit(SessionId session, MessageReader& reader, MonotonicTime now);
   absl::Status Abort(SessionId session, MessageReader& reader);
@@ -58,6 +80,8 @@ class RequestHandler {
   const RequestHandlerHooks hooks_;
   MessageWriter writer_;
   std::vector<KeyHash> keys_;
+  std::vector<Waiting> waiting_;
+  bool waits_ = false;  // the request in hand
 };
 
 // OK when a whole and unmistakable container of this reservation lies in its extent. The planes'

@@ -84,6 +84,10 @@ class Catalog {
   // The least recently used chunk that may go, or kNoChunk. Looks at no more than `looks_max`
   // chunks; those that may not go are set aside until they may. Amortised O(1).
   ChunkIndex Victim(uint32_t looks_max);
+  // Takes a victim out of the order, so that the next one is found; a use brings it back.
+  void SetAside(ChunkIndex chunk) { recency_.Park(chunk); }
+  // No children, leases or pin.
+  bool MayGo(ChunkIndex chunk) const { return MayGo(chunks_[chunk]); }
 
   // Takes the chunk out of the index, the forest and the recency order. A leased one becomes doomed
   // and false is returned; otherwise true, and the caller frees its blocks and calls Erase.

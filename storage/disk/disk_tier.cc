@@ -134,7 +134,7 @@ void DiskTier::AddRecord(uint32_t device, uint32_t space, const DiskRecord& reco
     at = kNoDiskChunk;
   }
   if (at != kNoDiskChunk && !MakeWay(at, record)) {
-    orders_.push_back({device, {.kind = DiskCommand::Kind::kForget, .record = record}});
+    Forget(device, record);
     return;
   }
   at = FindAny(space, record.key);
@@ -194,7 +194,7 @@ void DiskTier::DropChunk(DiskChunkIndex at) {
   Chunk& chunk = chunks_[at];
   for (RecordIndex i = chunk.first; i != kNoRecord;) {
     Record& record = records_[i];
-    orders_.push_back({record.device, {.kind = DiskCommand::Kind::kForget, .record = Describe(i)}});
+    Forget(record.device, Describe(i));
     devices_[record.device].pool.RemoveLive(record.segment, DiskRecordBytes(record.payload_bytes));
     const RecordIndex next = record.next;
     record = Record{};
@@ -207,16 +207,23 @@ void DiskTier::DropChunk(DiskChunkIndex at) {
   free_chunks_.push_back(at);
 }
 
-void DiskTier::Remove(uint32_t space, const KeyHash& key) {
-  if (const DiskChunkIndex chunk = FindAny(space, key); chunk != kNoDiskChunk) DropChunk(chunk);
+bool DiskTier::Remove(uint32_t space, const KeyHash& key) {
+  const DiskChunkIndex chunk = FindAny(space, key);
+  if (chunk == kNoDiskChunk) return false;
+  DropChunk(chunk);
+  return true;
 }
 
 // --- orders -------------------------------------------------------------------------------------
 
-uint64_t DiskTier::AddOrder(Operation operation, DiskCommand command) {
+void DiskTier::Forget(uint32_t device, const DiskRecord& record) {
+  orders_.push_back({device, {.kind = DiskCommand::Kind::kForget, .record = record}});
+}
+
+uint64_t DiskTier::AddOrder(Operation operation, DiskCommand command, uint64_t arena_offset) {
   const uint64_t token = next_token_++;
   command.token = token;
-  orders_.push_back({operation.device, std::move(command)});
+  orders_.push_back({operation.device, std::move(command), arena_offset});
   operations_.emplace(token, std::move(operation));
   return token;
 }
@@ -245,17 +252,24 @@ std::optional<DiskTier::Room> DiskTier::FindRoom(const KeyHash& key, uint64_t re
   return std::nullopt;
 }
 
-uint64_t DiskTier::Write(uint32_t space, const DiskRecord& record, uint32_t chunk_area,
-                         std::span<uint8_t> memory, MonotonicTime now) {
+DiskTier::Ordered DiskTier::Write(uint32_t space, const DiskRecord& record, uint32_t chunk_area,
+                                  uint64_t arena_offset, MonotonicTime now) {
   const uint64_t bytes = DiskRecordBytes(record.payload_bytes);
+  const bool fits = std::any_of(devices_.begin(), devices_.end(), [&](const Device& device) {
+    return !device.out_of_service && !device.retired && device.pool.Fits(bytes);
+  });
+  if (!fits) {
+    ++stats_.refused_no_room;
+    return {};
+  }
   if (budget_.available_bytes(now) == 0) {
     ++stats_.refused_budget;
-    return 0;
+    return {.token = 0, .for_now = true};
   }
   const std::optional<Room> room = FindRoom(record.key, bytes, LifetimeClass::kNew);
   if (!room) {
-    ++stats_.refused_no_segment;
-    return 0;
+    ++stats_.refused_no_room;
+    return {.token = 0, .for_now = true};
   }
   budget_.Spend(bytes, now);
   kept_credit_bytes_ += options_.kept_fraction_max * static_cast<double>(bytes);
@@ -265,15 +279,15 @@ uint64_t DiskTier::Write(uint32_t space, const DiskRecord& record, uint32_t chun
   placed.offset = room->place.offset;
   placed.sequence = ++sequence_;
   devices_[room->device].pool.Hold(placed.segment);
-  return AddOrder({.kind = DiskCommand::Kind::kWrite,
-                   .device = room->device,
-                   .space = space,
-                   .chunk_area = chunk_area,
-                   .record = placed},
-                  {.kind = DiskCommand::Kind::kWrite, .record = placed, .memory = memory});
+  return {.token = AddOrder({.kind = DiskCommand::Kind::kWrite,
+                             .device = room->device,
+                             .space = space,
+                             .chunk_area = chunk_area,
+                             .record = placed},
+                            {.kind = DiskCommand::Kind::kWrite, .record = placed}, arena_offset)};
 }
 
-uint64_t DiskTier::Read(DiskChunkIndex chunk, size_t position, std::span<uint8_t> memory) {
+uint64_t DiskTier::Read(DiskChunkIndex chunk, size_t position, uint64_t arena_offset) {
   RecordIndex index = chunks_[chunk].first;
   for (; position > 0; --position) index = records_[index].next;
   const Record& record = records_[index];
@@ -283,10 +297,7 @@ uint64_t DiskTier::Read(DiskChunkIndex chunk, size_t position, std::span<uint8_t
                    .index = index,
                    .sequence = record.sequence,
                    .record = Describe(index)},
-                  {.kind = DiskCommand::Kind::kRead,
-                   .record = Describe(index),
-                   .source = {},
-                   .memory = memory});
+                  {.kind = DiskCommand::Kind::kRead, .record = Describe(index)}, arena_offset);
 }
 
 std::optional<DiskTier::Finished> DiskTier::OnResult(const DiskResult& result) {
@@ -355,7 +366,7 @@ void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) 
   }
   if (!still_there) {
     // Removed while it moved: the copy entered the metadata after that.
-    orders_.push_back({operation.device, {.kind = DiskCommand::Kind::kForget, .record = moved}});
+    Forget(operation.device, moved);
     return;
   }
   stats_.kept_bytes += moved.payload_bytes;

@@ -31,10 +31,13 @@ struct DiskTierOptions {
   double kept_fraction_max = 0.08;
 };
 
-// A command for a device, whose result comes back through OnResult.
+// A command for a device, whose result comes back through OnResult. Of kWrite and kRead the memory
+// is RoundUpToDiskBlocks(payload_bytes) bytes of the arena's data from `arena_offset` on; whoever
+// carries the order out fills in command.memory.
 struct DiskOrder {
   uint32_t device = 0;
   DiskCommand command;
+  uint64_t arena_offset = 0;
 };
 
 struct DiskTierStats {
@@ -46,7 +49,7 @@ struct DiskTierStats {
   uint64_t device_bytes = 0;   // all that was written: headers, padding and moved records too
   uint64_t kept_bytes = 0;     // payloads moved by reclaiming
   uint64_t reclaimed_segments = 0, reclaimed_chunks = 0;
-  uint64_t refused_no_segment = 0, refused_budget = 0;
+  uint64_t refused_no_room = 0, refused_budget = 0;
   uint64_t corrupt_records = 0, failed_reads = 0, failed_writes = 0;
 };
 
@@ -64,6 +67,8 @@ class DiskTier {
   // After AddDevice, before anything else: a record that was found on it. Of two that contradict
   // each other the newer one stays.
   void Restore(uint32_t device, uint32_t space, const DiskRecord& record, uint32_t chunk_area);
+  // Has the device's metadata forget a record.
+  void Forget(uint32_t device, const DiskRecord& record);
   // What is on it is there no longer; its results may still come in.
   void TakeOutOfService(uint32_t device);
   // Nothing new is written to it.
@@ -77,14 +82,17 @@ class DiskTier {
   void AppendRecords(DiskChunkIndex chunk, std::vector<DiskRecord>* records) const;
   uint64_t PayloadBytes(DiskChunkIndex chunk) const;
 
-  // Orders the write of one part; `record` says all but its place, checksum and sequence. Returns a
-  // token, or 0 when there is no room now or the budget is spent. `memory` as in DiskCommand.
-  uint64_t Write(uint32_t space, const DiskRecord& record, uint32_t chunk_area,
-                 std::span<uint8_t> memory, MonotonicTime now);
+  struct Ordered {
+    uint64_t token = 0;    // 0: refused
+    bool for_now = false;  // refused because no segment is open or the budget is spent
+  };
+  // Orders the write of one part; `record` says all but its place, checksum and sequence.
+  Ordered Write(uint32_t space, const DiskRecord& record, uint32_t chunk_area,
+                uint64_t arena_offset, MonotonicTime now);
   // Orders the read of the chunk's record at `position` (as in AppendRecords). Returns a token.
-  uint64_t Read(DiskChunkIndex chunk, size_t position, std::span<uint8_t> memory);
-  // Forgets the chunk, complete or not, if it is there.
-  void Remove(uint32_t space, const KeyHash& key);
+  uint64_t Read(DiskChunkIndex chunk, size_t position, uint64_t arena_offset);
+  // Forgets the chunk, complete or not; true if it was there.
+  bool Remove(uint32_t space, const KeyHash& key);
 
   struct Finished {
     uint64_t token = 0;
@@ -177,7 +185,8 @@ class DiskTier {
   bool MakeWay(DiskChunkIndex chunk, const DiskRecord& record);
   void DropChunk(DiskChunkIndex chunk);
   DiskRecord Describe(RecordIndex index) const;
-  uint64_t AddOrder(Operation operation, DiskCommand command);
+  uint64_t AddOrder(Operation operation, DiskCommand command, uint64_t arena_offset = 0);
+
   void FinishWrite(const Operation& operation, const DiskResult& result);
   void FinishCopy(const Operation& operation, const DiskResult& result);
   void FinishRead(const Operation& operation, const DiskResult& result);

@@ -32,7 +32,7 @@ std::optional<SegmentPool::Place> SegmentPool::Allocate(uint64_t record_bytes,
                                                         LifetimeClass lifetime) {
   const uint64_t blocks = record_bytes / kDiskBlockBytes;
   const uint64_t segment_blocks = geometry_.segment_bytes / kDiskBlockBytes;
-  if (blocks + 1 > segment_blocks) return std::nullopt;
+  if (!Fits(record_bytes)) return std::nullopt;
   uint32_t& open = open_[static_cast<size_t>(lifetime)];
   if (open != kNone && segments_[open].used_blocks + blocks > segment_blocks) {
     segments_[open].state = State::kFull;

@@ -39,6 +39,11 @@ class SegmentPool {
   // At the start: the segment holds a record, so it is not free.
   void Occupy(uint32_t segment);
 
+  // Whether a record of this size could ever be placed.
+  bool Fits(uint64_t record_bytes) const {
+    return broken_segments_ < geometry_.segments &&
+           record_bytes + kDiskBlockBytes <= geometry_.segment_bytes;
+  }
   // Room for a record, or nothing while no segment is open for it.
   std::optional<Place> Allocate(uint64_t record_bytes, LifetimeClass lifetime);
 

@@ -68,20 +68,25 @@ static_assert(sizeof(OpenSpaceReply) == 8);
 
 inline constexpr uint32_t kMatchTouches = 1;
 
+// kAcquire: brings chunks that are on disk into memory; the reply comes when the first one is
+// there, or with kAcquireWaitsForAll all of them, or after wait_ms.
+inline constexpr uint32_t kAcquireLoads = 1;
+inline constexpr uint32_t kAcquireWaitsForAll = 2;
+
 // kMatch, kAcquire, kTouch, kPin, kUnpin, kRemove, kReportCorrupt: followed by key_count
 // KeyHashMessages.
 struct KeysRequest {
   uint32_t space = 0;
   uint32_t key_count = 0;
-  uint32_t flags = 0;  // kMatch: kMatchTouches; otherwise zero
-  uint32_t reserved = 0;
+  uint32_t flags = 0;     // kMatch..., kAcquire...; otherwise zero
+  uint32_t wait_ms = 0;   // kAcquire; otherwise zero
   PartMessage part = {};  // kAcquire: what is wanted; otherwise zero
 };
 static_assert(sizeof(KeysRequest) == 24);
 
 struct MatchReply {
   uint32_t chunks;
-  uint32_t reserved;
+  uint32_t memory_chunks;  // those before the first that has to come from disk
   uint64_t tokens;
   uint64_t bytes;
 };
@@ -92,8 +97,10 @@ struct AcquireReply {
   uint64_t lease;  // 0 when no chunk is held
   uint32_t chunk_count;
   uint32_t extent_count;
+  uint32_t coming_count;  // how many of the next chunks are on their way from disk
+  uint32_t reserved;
 };
-static_assert(sizeof(AcquireReply) == 16);
+static_assert(sizeof(AcquireReply) == 24);
 
 struct LeasedChunkMessage {
   uint32_t first_extent;

@@ -1,0 +1,170 @@
+#include "daemon/node/disk_devices.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "daemon/node/log.h"
+
+namespace larder {
+namespace {
+
+DiskEngineKind ParseEngine(absl::string_view engine) {
+  if (engine == "io_uring") return DiskEngineKind::kIoUring;
+  return engine == "threads" ? DiskEngineKind::kThreads : DiskEngineKind::kAuto;
+}
+
+std::string HostName() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+}  // namespace
+
+DiskMode ParseDiskMode(absl::string_view mode) {
+  if (mode == "write-through") return DiskMode::kWriteThrough;
+  return mode == "read-only" ? DiskMode::kReadOnly : DiskMode::kWriteBack;
+}
+
+absl::StatusOr<std::unique_ptr<DiskDevices>> DiskDevices::Open(const DiskOptions& options,
+                                                               std::span<uint8_t> arena,
+                                                               TaskQueue* tasks) {
+  std::unique_ptr<DiskDevices> devices(new DiskDevices(options, arena, tasks));
+  RETURN_IF_ERROR(devices->OpenAll());
+  return devices;
+}
+
+absl::Status DiskDevices::OpenAll() {
+  const std::vector<std::string> paths =
+      absl::StrSplit(options_.paths, ',', absl::SkipWhitespace());
+  devices_.reserve(paths.size());
+  for (const std::string& path : paths) {
+    DiskDeviceOptions device_options;
+    device_options.path = std::string(absl::StripAsciiWhitespace(path));
+    device_options.capacity_bytes = options_.capacity_bytes;
+    device_options.segment_bytes = options_.segment_bytes;
+    device_options.owner = options_.owner.empty() ? HostName() : options_.owner;
+    device_options.owner.resize(std::min(device_options.owner.size(), kDiskOwnerBytesMax));
+    device_options.engine = ParseEngine(options_.engine);
+    device_options.io_timeout = options_.io_timeout;
+    device_options.memory = arena_;
+    const auto number = static_cast<uint32_t>(devices_.size());
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<DiskDevice> device,
+        DiskDevice::Open(device_options,
+                         [this, number](std::vector<DiskResult> results, bool out_of_service) {
+                           Report(number, std::move(results), out_of_service);
+                         }));
+    Device opened;
+    opened.path = device_options.path;
+    opened.capacity_bytes = options_.capacity_bytes;
+    opened.device = std::move(device);
+    devices_.push_back(std::move(opened));
+  }
+  return absl::OkStatus();
+}
+
+DiskDevices::~DiskDevices() {
+  // Their threads report until they have ended.
+  for (Device& device : devices_) device.device = nullptr;
+}
+
+void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
+  auto tier = std::make_unique<DiskTier>(
+      DiskTierOptions{.hash_seed = hash_seed, .write_bytes_per_day = options_.write_bytes_per_day},
+      now);
+  std::vector<DiskContents> contents;
+  for (Device& device : devices_) {
+    contents.push_back(device.device->TakeContents());
+    tier->AddDevice(device.device->geometry(), contents.back().generations);
+  }
+  core.AttachDisk(std::move(tier));
+  for (uint32_t i = 0; i < contents.size(); ++i) {
+    for (const DiskRecord& record : contents[i].records) core.RestoreDiskRecord(i, record);
+    LogInfo("disk open", {{"path", devices_[i].path},
+                          {"engine", devices_[i].device->EngineDescription()},
+                          {"records", absl::StrCat(contents[i].records.size())},
+                          {"dropped_records", absl::StrCat(contents[i].dropped_records)}});
+  }
+}
+
+void DiskDevices::Report(uint32_t device, std::vector<DiskResult> results, bool out_of_service) {
+  {
+    std::lock_guard lock(mutex_);
+    for (DiskResult& result : results) reports_.results.push_back(std::move(result));
+    if (out_of_service) reports_.out_of_service.push_back(device);
+  }
+  // One wake-up is enough for all that is reported until the loop looks.
+  if (!reported_.exchange(true)) (void)tasks_->Post([] {});
+}
+
+bool DiskDevices::TakeReports(Core& core, MonotonicTime now) {
+  if (!reported_.load(std::memory_order_acquire)) return false;
+  // Before the reports are taken: what comes in between announces itself again.
+  reported_.store(false);
+  Reports reports;
+  {
+    std::lock_guard lock(mutex_);
+    std::swap(reports, reports_);
+  }
+  for (const uint32_t device : reports.out_of_service) {
+    LogError("disk out of service", {{"path", devices_[device].path}});
+    core.OnDeviceOutOfService(device);
+  }
+  for (const DiskResult& result : reports.results) {
+    if (result.code != absl::StatusCode::kOk) LogWarning("disk", {{"why", result.why}});
+    core.OnDiskResult(result, now);
+  }
+  return true;
+}
+
+bool DiskDevices::PassOrders(Core& core, MonotonicTime now) {
+  for (DiskOrder& order : core.TakeDiskOrders()) {
+    DiskCommand& command = order.command;
+    if (command.kind == DiskCommand::Kind::kRead || command.kind == DiskCommand::Kind::kWrite) {
+      command.memory =
+          arena_.subspan(order.arena_offset, RoundUpToDiskBlocks(command.record.payload_bytes));
+    }
+    devices_[order.device].waiting.push_back(std::move(command));
+  }
+  bool refused = false;
+  for (Device& device : devices_) {
+    if (!device.waiting.empty() && SubmitWaiting(device, core, now)) refused = true;
+  }
+  return refused;
+}
+
+bool DiskDevices::SubmitWaiting(Device& device, Core& core, MonotonicTime now) {
+  bool refused = false;
+  while (!device.waiting.empty()) {
+    const DiskCommand& command = device.waiting.front();
+    const absl::Status submitted = device.device->Submit(command);
+    if (absl::IsResourceExhausted(submitted)) break;  // Until some of its results are there.
+    if (!submitted.ok() && command.token != 0) {
+      refused = true;
+      core.OnDiskResult({.token = command.token,
+                         .code = absl::StatusCode::kUnavailable,
+                         .why = std::string(submitted.message()),
+                         .time = {}},
+                        now);
+    }
+    device.waiting.pop_front();
+  }
+  return refused;
+}
+
+std::vector<DiskDeviceStatus> DiskDevices::Status() const {
+  std::vector<DiskDeviceStatus> all;
+  for (const Device& device : devices_) {
+    all.push_back({.path = device.path,
+                   .engine = device.device->EngineDescription(),
+                   .capacity_bytes = device.capacity_bytes,
+                   .stats = device.device->stats()});
+  }
+  return all;
+}
+
+}  // namespace larder
