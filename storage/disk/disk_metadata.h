@@ -47,6 +47,12 @@ class DiskMetadata {
   // Writes what is queued.
   ~DiskMetadata();
 
+  // Visits every record of the index in `directory` and changes nothing there. NOT_FOUND when there
+  // is none; otherwise as Open and ForEach. REQUIRES: nobody has it open, which the device's lock
+  // sees to.
+  static absl::Status Read(const std::string& directory, DiskDeviceId device,
+                           absl::FunctionRef<void(const DiskRecord&)> visit, uint64_t* damaged);
+
   // Visits every record, in no order; damaged entries are counted and dropped. Before any Queue.
   absl::Status ForEach(absl::FunctionRef<void(const DiskRecord&)> visit, uint64_t* damaged);
 
@@ -54,14 +60,33 @@ class DiskMetadata {
   absl::Status Queue(const DiskMetadataChange& change);
 
   // Waits until everything queued so far is written, and with `sync` also on the device.
+  // DEADLINE_EXCEEDED after `timeout`; it is then still going to happen, so that a caller who does
+  // not want to wait gives zero. UNAVAILABLE once writing has failed.
   absl::Status Flush(bool sync, absl::Duration timeout);
 
-  // Bytes of its files now.
+  // Bytes that its files take on the file system now.
   uint64_t DiskBytes() const;
 
  private:
   class Database;
-  DiskMetadata();
+  DiskMetadata(const Options& options, std::string directory, std::unique_ptr<Database> database);
+  void WriteUntilStopped();
+  void WriteBatches(const std::vector<DiskMetadataChange>& changes);
+  void Fail(const absl::Status& status);
+
+  const size_t queued_changes_max_;
+  const std::string directory_;
+  const std::unique_ptr<Database> database_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wanted_;    // something to write or to sync, or stopping
+  std::condition_variable progress_;  // of written_, synced_ or failure_
+  std::vector<DiskMetadataChange> queue_;
+  // Changes since the start: queued, written, to be synced and synced.
+  uint64_t queued_ = 0, written_ = 0, sync_wanted_ = 0, synced_ = 0;
+  bool stopping_ = false;
+  std::string failure_;  // of the first write that failed; "" for none
+  std::thread writer_;
 };
 
 }  // namespace larder

@@ -142,6 +142,7 @@ TEST_F(BenchTest, WrongUsageIsNamed) {
       {"replay --generate rag --concurrency 0", "concurrency"},
       {"replay --generate rag --socket no-such-socket --limit 1", "no-such-socket"},
       {"micro --only copy_1mib,everything", "everything"},
+      {"disk-metadata --directory /nowhere", "/nowhere"},
   };
   for (const auto& [arguments, wanted] : cases) {
     const Outcome outcome = RunBench(arguments, /*with_errors=*/true);
@@ -160,6 +161,15 @@ TEST_F(BenchTest, MicroGivesEveryFigure) {
     EXPECT_GT(json[name], 0) << name;
   }
   EXPECT_EQ(json["raw"]["restart_chunks_verified"], 128);
+}
+
+TEST_F(BenchTest, DiskMetadataReadsEveryRecordBack) {
+  const Json json = ParseOutput(RunBench(
+      absl::StrCat("disk-metadata --records 5000 --json --directory ", testing::TempDir())));
+  EXPECT_GT(json["open_and_read_s"], 0);
+  EXPECT_EQ(json["raw"]["records"], 5000);
+  EXPECT_GT(json["raw"]["write_us_per_record"], 0);
+  EXPECT_GT(json["raw"]["bytes_per_record"], 128);
 }
 
 }  // namespace

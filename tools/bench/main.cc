@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "client/client.h"
 #include "common/status.h"
+#include "tools/bench/disk_metadata.h"
 #include "tools/bench/geometry.h"
 #include "tools/bench/micro.h"
 #include "tools/bench/micro_report.h"
@@ -28,6 +29,7 @@ constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr uint64_t kGeneratedRequests = 1000;
 constexpr uint32_t kTimeScaleMax = 1000;
+constexpr uint64_t kIndexRecordsMax = 1'000'000'000;
 
 struct ReplayFlags {
   std::string trace, generate;
@@ -43,6 +45,11 @@ struct ReplayFlags {
 struct MicroFlags {
   MicroOptions options;
   std::string only;
+  bool json = false;
+};
+
+struct DiskMetadataFlags {
+  DiskMetadataBenchOptions options;
   bool json = false;
 };
 
@@ -98,6 +105,17 @@ void DeclareMicro(CLI::App* app, MicroFlags* flags) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app->add_option("--larderd", flags->options.larderd, "The daemon's program")->type_name("PATH");
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareDiskMetadata(CLI::App* app, DiskMetadataFlags* flags) {
+  app->add_option("--directory", flags->options.directory,
+                  "Directory on the file system to measure")
+      ->required()
+      ->type_name("PATH");
+  app->add_option("--records", flags->options.records, "Records of the index")
+      ->check(CLI::Range(uint64_t{1}, kIndexRecordsMax))
+      ->capture_default_str();
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
 }
 
@@ -164,20 +182,23 @@ int ReplayMain(const ReplayFlags& flags) {
   return report->ok() ? 0 : kExitFailure;
 }
 
+int ReportMain(const absl::StatusOr<MicroReport>& report, bool json) {
+  if (!report.ok()) return Fail(report.status());
+  if (json) {
+    std::printf("%s\n", MicroReportJson(*report).c_str());
+  } else {
+    PrintMicroReport(*report, stdout);
+  }
+  return 0;
+}
+
 int MicroMain(MicroFlags flags) {
   if (!flags.only.empty()) flags.options.only = absl::StrSplit(flags.only, ',');
   // On standard error: standard output is for the result.
   flags.options.on_step = [](absl::string_view part) {
     std::fprintf(stderr, "measuring %s\n", std::string(part).c_str());
   };
-  const absl::StatusOr<MicroReport> report = RunMicro(flags.options);
-  if (!report.ok()) return Fail(report.status());
-  if (flags.json) {
-    std::printf("%s\n", MicroReportJson(*report).c_str());
-  } else {
-    PrintMicroReport(*report, stdout);
-  }
-  return 0;
+  return ReportMain(RunMicro(flags.options), flags.json);
 }
 
 int Main(int argc, char** argv) {
@@ -191,10 +212,17 @@ int Main(int argc, char** argv) {
   DeclareReplay(replay, &replay_flags);
   CLI::App* micro = app.add_subcommand("micro", "Measures the figures of docs/BENCHMARKS.md");
   DeclareMicro(micro, &micro_flags);
+  DiskMetadataFlags disk_metadata_flags;
+  CLI::App* disk_metadata = app.add_subcommand(
+      "disk-metadata", "Measures the disk tier's index: writing it, and reading it at a restart");
+  DeclareDiskMetadata(disk_metadata, &disk_metadata_flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (disk_metadata->parsed()) {
+    return ReportMain(RunDiskMetadataBench(disk_metadata_flags.options), disk_metadata_flags.json);
   }
   return replay->parsed() ? ReplayMain(replay_flags) : MicroMain(std::move(micro_flags));
 }
