@@ -252,6 +252,12 @@ class Core {
                        MonotonicTime now);
   void WriteThrough(ChunkIndex chunk, MonotonicTime now);
   ChunkInfo InfoOf(ChunkIndex chunk) const;
+  ChunkInfo DiskInfoOf(const DiskTier::Listed& listed) const;
+  std::optional<ChunkIndex> NextCursor(ChunkIndex cursor) const;
+  std::optional<ChunkIndex> ClearDiskStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                          uint64_t* removed);
+  std::optional<ChunkIndex> ListDiskStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                         size_t limit, std::vector<ChunkInfo>* infos) const;
   MonotonicTime FromUnixMs(int64_t unix_ms) const;
   int64_t ToUnixMs(MonotonicTime time) const;
 

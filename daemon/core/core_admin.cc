@@ -13,6 +13,10 @@ namespace {
 // How many chunks one step of a walk looks at, so that a walk never holds up the event loop.
 constexpr ChunkIndex kChunksPerStepMax = 4096;
 
+// A walk's cursor goes through memory first, then, from here on, through the disk tier.
+constexpr ChunkIndex kDiskCursor = ChunkIndex{1} << 31;
+static_assert(kBlockRecordsMax < kDiskCursor);
+
 }  // namespace
 
 absl::StatusOr<uint32_t> Core::SetPinned(SpaceHandle handle, std::span<const KeyHash> keys,
@@ -87,13 +91,34 @@ uint64_t Core::ChunkBytes(ChunkIndex chunk) const {
 
 std::optional<ChunkIndex> Core::ClearStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
                                           uint64_t* removed) {
+  if (cursor >= kDiskCursor) return ClearDiskStep(space, cursor, removed);
   const ChunkIndex end = catalog_.end_index();
   const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
   for (; cursor < stop; ++cursor) {
     const Chunk& chunk = catalog_.chunk(cursor);
     if (chunk.state != Chunk::State::kVisible && chunk.state != Chunk::State::kPartial) continue;
     if (space && chunk.space != *space) continue;
+    (void)ForgetOnDisk(chunk.space, chunk.key);
     RemoveChunk(cursor, RemovalCause::kCleared);
+    ++*removed;
+  }
+  return NextCursor(cursor);
+}
+
+std::optional<ChunkIndex> Core::NextCursor(ChunkIndex cursor) const {
+  if (cursor < catalog_.end_index()) return cursor;
+  if (disk_ != nullptr && disk_->end_index() > 0) return kDiskCursor;
+  return std::nullopt;
+}
+
+std::optional<ChunkIndex> Core::ClearDiskStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                              uint64_t* removed) {
+  const DiskChunkIndex end = kDiskCursor + disk_->end_index();
+  const DiskChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
+  for (; cursor < stop; ++cursor) {
+    const std::optional<DiskTier::Listed> listed = disk_->ListAt(cursor - kDiskCursor);
+    if (!listed || (space && listed->space != *space)) continue;
+    (void)ForgetOnDisk(listed->space, listed->key);
     ++*removed;
   }
   if (cursor >= end) return std::nullopt;
@@ -102,6 +127,7 @@ std::optional<ChunkIndex> Core::ClearStep(std::optional<SpaceHandle> space, Chun
 
 std::optional<ChunkIndex> Core::ListStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
                                          size_t limit, std::vector<ChunkInfo>* infos) const {
+  if (cursor >= kDiskCursor) return ListDiskStep(space, cursor, limit, infos);
   const ChunkIndex end = catalog_.end_index();
   const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
   for (; cursor < stop && infos->size() < limit; ++cursor) {
@@ -110,8 +136,34 @@ std::optional<ChunkIndex> Core::ListStep(std::optional<SpaceHandle> space, Chunk
     if (space && chunk.space != *space) continue;
     infos->push_back(InfoOf(cursor));
   }
+  return NextCursor(cursor);
+}
+
+std::optional<ChunkIndex> Core::ListDiskStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
+                                             size_t limit, std::vector<ChunkInfo>* infos) const {
+  const DiskChunkIndex end = kDiskCursor + disk_->end_index();
+  const DiskChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
+  for (; cursor < stop && infos->size() < limit; ++cursor) {
+    const std::optional<DiskTier::Listed> listed = disk_->ListAt(cursor - kDiskCursor);
+    if (!listed || (space && listed->space != *space)) continue;
+    // Those in memory were listed already.
+    if (catalog_.Find(listed->space, listed->key) != kNoChunk) continue;
+    infos->push_back(DiskInfoOf(*listed));
+  }
   if (cursor >= end) return std::nullopt;
   return cursor;
+}
+
+ChunkInfo Core::DiskInfoOf(const DiskTier::Listed& listed) const {
+  ChunkInfo info;
+  info.space = listed.space;
+  info.key = listed.key;
+  info.depth = listed.depth;
+  info.visible = true;
+  info.in_memory = false;
+  info.on_disk = true;
+  info.bytes = listed.bytes;
+  return info;
 }
 
 absl::StatusOr<AcquireResult> Core::AcquireUncounted(SessionId session_id, SpaceHandle handle,
@@ -134,9 +186,11 @@ absl::StatusOr<AcquireResult> Core::AcquireUncounted(SessionId session_id, Space
 }
 
 std::optional<ChunkInfo> Core::Inspect(SpaceHandle space, const KeyHash& key) const {
-  const ChunkIndex chunk = catalog_.Find(space, key);
-  if (chunk == kNoChunk) return std::nullopt;
-  return InfoOf(chunk);
+  if (const ChunkIndex chunk = catalog_.Find(space, key); chunk != kNoChunk) return InfoOf(chunk);
+  if (disk_ == nullptr) return std::nullopt;
+  const DiskChunkIndex on_disk = disk_->Find(space, key, 0);
+  if (on_disk == kNoDiskChunk) return std::nullopt;
+  return DiskInfoOf(*disk_->ListAt(on_disk));
 }
 
 ChunkInfo Core::InfoOf(ChunkIndex chunk_index) const {
@@ -148,6 +202,7 @@ ChunkInfo Core::InfoOf(ChunkIndex chunk_index) const {
                  .leases = chunk.leases,
                  .visible = chunk.state == Chunk::State::kVisible,
                  .pinned = chunk.pinned,
+                 .on_disk = IsOnDisk(chunk_index),
                  .last_use = chunk.last_use,
                  .expiry = std::nullopt,
                  .bytes = ChunkBytes(chunk_index),

@@ -18,7 +18,7 @@ constexpr absl::Duration kLoopDeadline = absl::Seconds(1);
 constexpr double kNanosecondsPerSecond = 1e9;
 
 constexpr std::array<absl::string_view, kRemovalCauses> kCauseNames = {
-    "capacity", "expired", "removed", "cleared", "corrupt"};
+    "capacity", "expired", "removed", "cleared", "corrupt", "demoted"};
 
 struct LabelledValue {
   std::vector<ClientMetric::Label> labels;
@@ -95,6 +95,7 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   const absl::Status taken =
       node_->WithCore(SystemClock::Get().Now() + kLoopDeadline, [&](Core& core, MonotonicTime) {
         snapshot.core = core.Stats();
+        if (core.disk() != nullptr) snapshot.disk = core.disk()->Stats();
         snapshot.local = node_->local_stats();
         snapshot.draining = core.draining();
         TakeSpaces(core, &snapshot);
@@ -105,6 +106,7 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   AddSpaces(snapshot, &families);
   AddTier(snapshot.core, &families);
   AddCore(snapshot, &families);
+  AddDisk(snapshot, &families);
   AddLocalServer(snapshot.local, &families);
   return families;
 }
@@ -227,6 +229,45 @@ void NodeCollector::AddCore(const Snapshot& snapshot, Families* families) {
   }
   families->push_back(Family("larder_removed_chunks_total", "Chunks removed, by cause.",
                              MetricType::Counter, std::move(removals)));
+}
+
+void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
+  if (!snapshot.disk) return;
+  const DiskTierStats& disk = *snapshot.disk;
+  const CoreStats& core = snapshot.core;
+  const auto gauge = [&](const char* name, const char* help, uint64_t value) {
+    families->push_back(Gauge(name, help, static_cast<double>(value)));
+  };
+  const auto counter = [&](const char* name, const char* help, uint64_t value) {
+    families->push_back(Counter(name, help, value));
+  };
+  gauge("larder_disk_capacity_bytes", "Bytes of the segments of the devices in service.",
+        disk.capacity_bytes);
+  gauge("larder_disk_live_bytes", "Bytes of records that can be read.", disk.live_bytes);
+  gauge("larder_disk_chunks", "Chunks on disk, in memory too or not.", disk.chunks);
+  gauge("larder_disk_free_segments", "Segments that hold nothing.", disk.free_segments);
+  gauge("larder_disk_devices_out_of_service", "Devices that failed since the start.",
+        disk.devices_out_of_service);
+  gauge("larder_disk_loading_bytes", "Bytes on their way into memory.", core.loading_bytes);
+  gauge("larder_disk_demoting_bytes", "Bytes on their way to disk.", core.demoting_bytes);
+  counter("larder_disk_loads_total", "Chunks brought back into memory.", core.disk_loads);
+  counter("larder_disk_loads_failed_total", "Chunks that could not be brought back.",
+          core.disk_loads_failed);
+  counter("larder_disk_demotions_total", "Chunks written.", core.demotions);
+  counter("larder_disk_dropped_total", "Chunks evicted before they could be written.",
+          core.dropped_before_demotion);
+  counter("larder_disk_payload_bytes_written_total", "Bytes of chunks written.",
+          disk.written_bytes);
+  counter("larder_disk_device_bytes_written_total",
+          "Bytes written: chunks, headers, padding and moved records. Over the payload's it is the "
+          "write amplification.",
+          disk.device_bytes);
+  counter("larder_disk_reclaimed_segments_total", "Segments emptied.", disk.reclaimed_segments);
+  counter("larder_disk_corrupt_records_total", "Records whose checksum was wrong.",
+          disk.corrupt_records);
+  counter("larder_disk_failed_writes_total", "Writes that failed.", disk.failed_writes);
+  counter("larder_disk_refused_by_budget_total", "Writes refused by the endurance budget.",
+          disk.refused_budget);
 }
 
 void NodeCollector::AddLocalServer(const LocalServerStats& stats, Families* families) {

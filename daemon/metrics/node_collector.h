@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class NodeCollector final : public prometheus::Collectable {
   };
   struct Snapshot {
     CoreStats core;
+    std::optional<DiskTierStats> disk;
     LocalServerStats local;
     bool draining = false;
     size_t spaces = 0;
@@ -47,6 +49,7 @@ class NodeCollector final : public prometheus::Collectable {
   static void AddSpaces(const Snapshot& snapshot, Families* families);
   static void AddTier(const CoreStats& stats, Families* families);
   static void AddCore(const Snapshot& snapshot, Families* families);
+  static void AddDisk(const Snapshot& snapshot, Families* families);
   static void AddLocalServer(const LocalServerStats& stats, Families* families);
 
   Node* const node_;

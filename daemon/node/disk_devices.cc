@@ -167,4 +167,11 @@ std::vector<DiskDeviceStatus> DiskDevices::Status() const {
   return all;
 }
 
+std::optional<uint32_t> DiskDevices::Find(absl::string_view path) const {
+  for (uint32_t i = 0; i < devices_.size(); ++i) {
+    if (devices_[i].path == path) return i;
+  }
+  return std::nullopt;
+}
+
 }  // namespace larder

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ namespace larder {
 struct DiskOptions {
   // Directories or block devices, separated by commas; empty: no disk tier.
   std::string paths;
-  uint64_t capacity_bytes = 0;  // of each
+  uint64_t capacity_bytes = uint64_t{64} << 30;  // of each
   uint64_t segment_bytes = uint64_t{128} << 20;
   std::string owner;                 // the node's name; empty: the host's
   std::string mode = "write-back";   // or write-through, read-only
@@ -56,6 +57,8 @@ class DiskDevices {
   bool PassOrders(Core& core, MonotonicTime now);
 
   std::vector<DiskDeviceStatus> Status() const;
+  // The number of the device at `path`.
+  std::optional<uint32_t> Find(absl::string_view path) const;
 
  private:
   struct Device {

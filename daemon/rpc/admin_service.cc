@@ -50,6 +50,40 @@ void FillLocalServer(const LocalServerStats& stats, v1::LocalServerStatus* serve
   server->set_frames(stats.frames);
 }
 
+void FillDisk(const DiskTier& tier, const DiskDevices& devices, const CoreStats& core,
+              v1::DiskStatus* disk) {
+  const DiskTierStats stats = tier.Stats();
+  disk->set_capacity_bytes(stats.capacity_bytes);
+  disk->set_live_bytes(stats.live_bytes);
+  disk->set_chunks(stats.chunks);
+  disk->set_loads(core.disk_loads);
+  disk->set_failed_loads(core.disk_loads_failed);
+  disk->set_demotions(core.demotions);
+  disk->set_dropped_before_demotion(core.dropped_before_demotion);
+  disk->set_payload_bytes_written(stats.written_bytes);
+  disk->set_device_bytes_written(stats.device_bytes);
+  disk->set_reclaimed_segments(stats.reclaimed_segments);
+  disk->set_corrupt_records(stats.corrupt_records);
+  disk->set_refused_by_budget(stats.refused_budget);
+  disk->set_loading_bytes(core.loading_bytes);
+  disk->set_demoting_bytes(core.demoting_bytes);
+  disk->set_free_segments(stats.free_segments);
+  for (const DiskDeviceStatus& device : devices.Status()) {
+    v1::DiskDeviceStatus* status = disk->add_devices();
+    status->set_path(device.path);
+    status->set_engine(device.engine);
+    status->set_capacity_bytes(device.capacity_bytes);
+    status->set_reads(device.stats.reads);
+    status->set_writes(device.stats.writes);
+    status->set_failed(device.stats.failed);
+    status->set_corrupt(device.stats.corrupt);
+    status->set_bytes_read(device.stats.read_bytes);
+    status->set_bytes_written(device.stats.written_bytes);
+    status->set_metadata_bytes(device.stats.metadata_bytes);
+    status->set_out_of_service(device.stats.out_of_service);
+  }
+}
+
 void FillSpace(const Space& space, v1::SpaceStatus* status) {
   const SpaceStats& stats = space.stats;
   status->set_space_id(ToString(space.id));
@@ -103,6 +137,9 @@ grpc::Status AdminService::Status(grpc::ServerContext* context, const v1::Status
     FillArena(node, stats, response->mutable_arena());
     FillCore(core, stats, response);
     FillLocalServer(node.local_stats(), response->mutable_local_server());
+    if (core.disk() != nullptr && node.disk() != nullptr) {
+      FillDisk(*core.disk(), *node.disk(), stats, response->mutable_disk());
+    }
     response->mutable_recovery()->set_chunks(node.recovery().chunks);
     response->mutable_recovery()->set_bytes(node.recovery().bytes);
     response->mutable_recovery()->set_discarded_blocks(node.recovery().discarded_blocks);
@@ -220,6 +257,24 @@ grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::Verify
     space = *id;
   }
   return ToGrpcStatus(VerifyWalk(*context, access_, writer).Run(space));
+}
+
+grpc::Status AdminService::RetireDisk(grpc::ServerContext* context,
+                                      const v1::RetireDiskRequest* request,
+                                      v1::RetireDiskResponse*) {
+  return ToGrpcStatus(
+      access_->Run(*context, [&](Core& core, SessionId, MonotonicTime) -> absl::Status {
+        const DiskDevices* disk = access_->node().disk();
+        const std::optional<uint32_t> device =
+            disk == nullptr ? std::nullopt : disk->Find(request->path());
+        if (!device) {
+          return absl::NotFoundError(
+              absl::StrCat("path: no device of the disk tier is '", request->path(), "'"));
+        }
+        core.RetireDevice(*device);
+        LogInfo("disk retired", {{"path", request->path()}});
+        return absl::OkStatus();
+      }));
 }
 
 grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest*,

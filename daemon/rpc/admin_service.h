@@ -33,6 +33,8 @@ class AdminService final : public v1::Admin::Service {
                      v1::ClearResponse* response) override;
   grpc::Status Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                       grpc::ServerWriter<v1::VerifyResponse>* writer) override;
+  grpc::Status RetireDisk(grpc::ServerContext* context, const v1::RetireDiskRequest* request,
+                          v1::RetireDiskResponse* response) override;
   grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
                      v1::DrainResponse* response) override;
 

@@ -70,9 +70,11 @@ void FillChunk(const Space& space, const ChunkInfo& chunk, MonotonicTime now,
   status->set_visible(chunk.visible);
   status->set_pinned(chunk.pinned);
   status->set_bytes(chunk.bytes);
-  status->set_idle_ms(milliseconds(now - chunk.last_use));
+  if (chunk.in_memory) status->set_idle_ms(milliseconds(now - chunk.last_use));
   if (chunk.expiry) status->set_expires_in_ms(milliseconds(*chunk.expiry - now));
   status->set_parts(static_cast<uint32_t>(chunk.extents.size()));
+  status->set_in_memory(chunk.in_memory);
+  status->set_on_disk(chunk.on_disk);
 }
 
 // Goes on with a page from `cursor`; runs on the event loop.

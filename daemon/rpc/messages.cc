@@ -13,7 +13,7 @@ static_assert(v1::ELEMENT_TYPE_INT8 == static_cast<int>(ElementType::kInt8));
 static_assert(v1::ELEMENT_TYPE_BFLOAT16 == static_cast<int>(ElementType::kBfloat16));
 static_assert(v1::CACHE_KIND_RECURRENT == static_cast<int>(CacheKind::kRecurrent));
 static_assert(v1::CACHE_KIND_KEY_VALUE == static_cast<int>(CacheKind::kKeyValue));
-static_assert(v1::REMOVAL_CAUSE_CORRUPT == static_cast<int>(RemovalCause::kCorrupt) + 1);
+static_assert(v1::REMOVAL_CAUSE_DEMOTED == static_cast<int>(RemovalCause::kDemoted) + 1);
 static_assert(v1::REMOVAL_CAUSE_CAPACITY == static_cast<int>(RemovalCause::kCapacity) + 1);
 
 absl::Status Invalid(absl::string_view field, absl::string_view what) {

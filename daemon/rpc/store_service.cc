@@ -1,6 +1,8 @@
 #include "daemon/rpc/store_service.h"
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +18,8 @@ namespace {
 
 // What all streams together may hold of payload on its way.
 constexpr uint64_t kBufferedBytesMax = uint64_t{1} << 30;
+// Between two looks whether a chunk has come from disk.
+constexpr auto kDiskPollPause = std::chrono::milliseconds(1);
 
 // False when the caller has gone.
 bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, Payload* payload,
@@ -120,14 +124,22 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
   const KeyHash hash = HashKey(key);
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
-  RETURN_IF_ERROR(
-      access_->Run(context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
-        ASSIGN_OR_RETURN(AcquireResult acquired,
-                         core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
-        lease.Hold(acquired.lease);
-        extents = std::move(acquired.extents);
-        return absl::OkStatus();
-      }));
+  // Of a chunk that has to come from disk the call's own deadline says how long this may take.
+  for (bool coming = true; coming && extents.empty();) {
+    RETURN_IF_ERROR(access_->Run(
+        context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
+          ASSIGN_OR_RETURN(AcquireResult acquired,
+                           core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
+          lease.Hold(acquired.lease);
+          extents = std::move(acquired.extents);
+          coming = extents.empty() && core.Load(space.handle, std::span(&hash, 1), now).coming > 0;
+          return absl::OkStatus();
+        }));
+    if (coming) {
+      if (context.IsCancelled()) return absl::CancelledError("the caller has gone");
+      std::this_thread::sleep_for(kDiskPollPause);
+    }
+  }
   if (extents.empty()) return false;
   const absl::Status read = ReadPayload(access_->arena_data(), space.description, space.id, key,
                                         extents, part, payload, identity);

@@ -105,38 +105,60 @@ std::string FieldLines(const std::vector<std::pair<std::string, std::string>>& f
   return text;
 }
 
+void AppendDisk(const v1::DiskStatus& disk,
+                std::vector<std::pair<std::string, std::string>>* fields) {
+  fields->push_back({"disk", absl::StrCat(UsageBar(disk.live_bytes(), disk.capacity_bytes()), "  ",
+                                          FormatBytes(disk.live_bytes()), " of ",
+                                          FormatBytes(disk.capacity_bytes()), ", ",
+                                          FormatCount(disk.chunks()), " chunks")});
+  fields->push_back({"", absl::StrCat("written ", FormatCount(disk.demotions()), " chunks, loaded ",
+                                      FormatCount(disk.loads()), ", failed loads ",
+                                      FormatCount(disk.failed_loads()), ", evicted unwritten ",
+                                      FormatCount(disk.dropped_before_demotion()), ", corrupt ",
+                                      FormatCount(disk.corrupt_records()))});
+  for (const v1::DiskDeviceStatus& device : disk.devices()) {
+    fields->push_back(
+        {"", absl::StrCat(
+                 device.path(), ": ", device.out_of_service() ? "out of service" : device.engine(),
+                 ", read ", FormatBytes(device.bytes_read()), ", written ",
+                 FormatBytes(device.bytes_written()), ", failed ", FormatCount(device.failed()))});
+  }
+}
+
 std::string StatusText(const v1::StatusResponse& status) {
   const v1::ArenaStatus& arena = status.arena();
   const v1::LocalServerStatus& local = status.local_server();
-  return FieldLines(
-      {{"daemon", absl::StrCat("larderd ", status.version(), ", up ", FormatMs(status.uptime_ms()),
-                               status.draining() ? ", draining" : ", serving")},
-       {"arena", ArenaText(arena)},
-       {"used",
-        absl::StrCat(UsageBar(arena.used_bytes(), arena.capacity_bytes()), "  ",
-                     FormatBytes(arena.used_bytes()), " of ", FormatBytes(arena.capacity_bytes()))},
-       {"", absl::StrCat("pinned ", FormatBytes(arena.pinned_bytes()), ", being written ",
-                         FormatBytes(arena.reserved_bytes()), ", free ",
-                         FormatBytes(arena.free_bytes()), ", largest free piece ",
-                         FormatBytes(arena.largest_free_bytes()))},
-       {"chunks", absl::StrCat(FormatCount(status.chunks()), " in ", FormatCount(status.spaces()),
-                               status.spaces() == 1 ? " space" : " spaces")},
-       {"removed", RemovalText(status.removed())},
-       {"sessions", FormatCount(status.sessions())},
-       {"leases", FormatCount(status.leases())},
-       {"reservations",
-        absl::StrCat(FormatCount(status.reservations()), ", given up but perhaps in use ",
-                     FormatCount(status.void_reservations()), ", expired ",
-                     FormatCount(status.expired_reservations()), ", refused for want of room ",
-                     FormatCount(status.reserve_no_space()))},
-       {"recovered", absl::StrCat(FormatCount(status.recovery().chunks()), " chunks, ",
-                                  FormatBytes(status.recovery().bytes()), "; discarded ",
-                                  FormatCount(status.recovery().discarded_blocks()), " blocks")},
-       {"clients",
-        absl::StrCat("accepted ", FormatCount(local.accepted()), ", refused ",
-                     FormatCount(local.refused()), ", lost ", FormatCount(local.revoked()),
-                     ", malformed frames ", FormatCount(local.malformed()), ", frames ",
-                     FormatCount(local.frames()))}});
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"daemon", absl::StrCat("larderd ", status.version(), ", up ", FormatMs(status.uptime_ms()),
+                              status.draining() ? ", draining" : ", serving")},
+      {"arena", ArenaText(arena)},
+      {"used",
+       absl::StrCat(UsageBar(arena.used_bytes(), arena.capacity_bytes()), "  ",
+                    FormatBytes(arena.used_bytes()), " of ", FormatBytes(arena.capacity_bytes()))},
+      {"",
+       absl::StrCat("pinned ", FormatBytes(arena.pinned_bytes()), ", being written ",
+                    FormatBytes(arena.reserved_bytes()), ", free ", FormatBytes(arena.free_bytes()),
+                    ", largest free piece ", FormatBytes(arena.largest_free_bytes()))},
+      {"chunks", absl::StrCat(FormatCount(status.chunks()), " in ", FormatCount(status.spaces()),
+                              status.spaces() == 1 ? " space" : " spaces")},
+      {"removed", RemovalText(status.removed())},
+      {"sessions", FormatCount(status.sessions())},
+      {"leases", FormatCount(status.leases())},
+      {"reservations",
+       absl::StrCat(FormatCount(status.reservations()), ", given up but perhaps in use ",
+                    FormatCount(status.void_reservations()), ", expired ",
+                    FormatCount(status.expired_reservations()), ", refused for want of room ",
+                    FormatCount(status.reserve_no_space()))},
+      {"recovered", absl::StrCat(FormatCount(status.recovery().chunks()), " chunks, ",
+                                 FormatBytes(status.recovery().bytes()), "; discarded ",
+                                 FormatCount(status.recovery().discarded_blocks()), " blocks")},
+      {"clients",
+       absl::StrCat("accepted ", FormatCount(local.accepted()), ", refused ",
+                    FormatCount(local.refused()), ", lost ", FormatCount(local.revoked()),
+                    ", malformed frames ", FormatCount(local.malformed()), ", frames ",
+                    FormatCount(local.frames()))}};
+  if (status.has_disk()) AppendDisk(status.disk(), &fields);
+  return FieldLines(fields);
 }
 
 Table SpacesTable(std::span<const v1::SpaceStatus> spaces) {
