@@ -91,6 +91,7 @@ uint64_t Core::ChunkBytes(ChunkIndex chunk) const {
 
 std::optional<ChunkIndex> Core::ClearStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
                                           uint64_t* removed) {
+  if (cursor >= kDiskCursor && disk_ == nullptr) return std::nullopt;
   if (cursor >= kDiskCursor) return ClearDiskStep(space, cursor, removed);
   const ChunkIndex end = catalog_.end_index();
   const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);
@@ -127,6 +128,7 @@ std::optional<ChunkIndex> Core::ClearDiskStep(std::optional<SpaceHandle> space, 
 
 std::optional<ChunkIndex> Core::ListStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
                                          size_t limit, std::vector<ChunkInfo>* infos) const {
+  if (cursor >= kDiskCursor && disk_ == nullptr) return std::nullopt;
   if (cursor >= kDiskCursor) return ListDiskStep(space, cursor, limit, infos);
   const ChunkIndex end = catalog_.end_index();
   const ChunkIndex stop = std::min(end, cursor + kChunksPerStepMax);

@@ -101,7 +101,6 @@ inline Bytes KeysPayload(SpaceHandle space, const std::vector<KeyHash>& keys, co
   return MakePayload(KeysRequest{.space = space,
                                  .key_count = static_cast<uint32_t>(keys.size()),
                                  .flags = flags,
-                                 .reserved = 0,
                                  .part = std::bit_cast<PartMessage>(part)},
                      keys);
 }
