@@ -3,6 +3,7 @@
 #include <cstring>
 #include <span>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
 #include "common/random.h"
@@ -168,6 +169,47 @@ TEST(SuperblockTest, FieldsThatCannotBeAreRefusedInSpiteOfTheirChecksum) {
   EXPECT_TRUE(refused([](SuperblockV1* b) { b->segment_bytes = ~uint64_t{4095}; }));
   EXPECT_TRUE(refused([](SuperblockV1* b) { b->owner[0] = 0; }));
   EXPECT_TRUE(refused([](SuperblockV1* b) { b->owner[63] = 'x'; }));
+}
+
+template <typename Header>
+std::string HexOf(const Header& header) {
+  return absl::BytesToHexString({reinterpret_cast<const char*>(&header), sizeof header});
+}
+
+// docs/formats/segments.md shows these bytes.
+TEST(SegmentFormatTest, WorkedExample) {
+  const DiskGeometry geometry = {{0x8899aabbccddeeff, 0x0011223344556677}, uint64_t{1} << 20, 4};
+  EXPECT_EQ(HexOf(EncodeSuperblock({geometry.device, geometry.segment_bytes, "node-1"})),
+            "4c4152444552444b0100000000100000ffeeddccbbaa99887766554433221100"
+            "00001000000000006e6f64652d31000000000000000000000000000000000000"
+            "0000000000000000000000000000000000000000000000000000000000000000"
+            "00000000000000007f3841b800000000");
+  EXPECT_EQ(HexOf(EncodeSegmentHeader(geometry, {2, 9, 1})),
+            "4c415244455253470100000002000000ffeeddccbbaa99887766554433221100"
+            "0900000000000000010000005085db78");
+  DiskRecord record;
+  record.space = {0x1111111111111111, 0x1212121212121212};
+  record.key = {0x2121212121212121, 0x2222222222222222};
+  record.parent = {0x3131313131313131, 0x3232323232323232};
+  record.depth = 3;
+  record.token_count = 256;
+  record.layer_end = 32;
+  record.head_end = 8;
+  record.segment = 2;
+  record.generation = 9;
+  record.offset = 0x301000;
+  record.payload_bytes = 9;
+  record.payload_crc = 0xe3069283;
+  record.sequence = 42;
+  record.expiry_unix_ms = 1700000000000;
+  record.written_unix_ms = 1600000000000;
+  EXPECT_EQ(HexOf(EncodeRecordHeader(geometry, record)),
+            "4c415244455252430100000002000000ffeeddccbbaa99887766554433221100"
+            "0900000000000000001030000000000011111111111111111212121212121212"
+            "2121212121212121222222222222222231313131313131313232323232323232"
+            "09000000000000002a000000000000000068e5cf8b01000000806e8774010000"
+            "03000000000100000000200000000800000000008392"
+            "06e30000000000046085");
 }
 
 TEST(TransferTest, MovesInPiecesAndResumesShortOnes) {
