@@ -22,9 +22,9 @@ enum class DiskEngineKind : uint8_t {
 
 struct DiskDeviceOptions {
   // A directory (made when missing, mode 0700), which then holds `lock`, `segments` and `metadata`;
-  // or a block device or partition, which needs `metadata_directory`.
+  // or a block device or partition, whose `lock` and `metadata` are in `metadata_directory`.
   std::string path;
-  std::string metadata_directory;  // "" for a directory: its `metadata`
+  std::string metadata_directory;  // for a block device only
   // Cap on everything the device takes, metadata included, at all times. A smaller one than last
   // time gives up the segments beyond it.
   uint64_t capacity_bytes = 0;
@@ -66,8 +66,11 @@ struct DiskCommand {
 
 // OK, or:
 //   DATA_LOSS           the bytes are not what was written
-//   RESOURCE_EXHAUSTED  the file system has no room for the segment
+//   RESOURCE_EXHAUSTED  the file system or the capacity has no room for the segment,
+//                       or the metadata none for the record
 //   UNAVAILABLE         reading or writing failed, or the device is out of service
+//   INVALID_ARGUMENT    kOpenSegment: the generation does not rise; kWrite, kCopy: it is not the
+//                       segment's
 struct DiskResult {
   uint64_t token = 0;
   absl::StatusCode code = absl::StatusCode::kOk;
@@ -83,6 +86,9 @@ struct DiskContents {
   std::vector<DiskRecord> records;
   std::vector<uint64_t> generations;  // by segment; 0: never opened
   uint64_t dropped_records = 0;       // of other generations, out of bounds or damaged
+  // The next segment to be opened gets a higher one. It may exceed all of `generations`: of an
+  // opening whose header a power loss took, records may be left.
+  uint64_t highest_generation = 0;
 };
 
 struct DiskDeviceStats {
@@ -108,15 +114,17 @@ class DiskDevice {
   //   DATA_LOSS            its superblock or metadata is damaged
   static absl::StatusOr<std::unique_ptr<DiskDevice>> Open(const DiskDeviceOptions& options,
                                                           OnResults on_results);
-  // Waits for what is in flight, up to io_timeout, and writes the metadata. Nothing is reported
-  // from then on.
+  // Drops what has not begun, finishes what has, within io_timeout, and syncs data and metadata. It
+  // does not return before the kernel has given all memory back, however long that takes. Nothing
+  // is reported from then on.
   virtual ~DiskDevice() = default;
 
   virtual const DiskGeometry& geometry() const = 0;
   // Once.
   virtual DiskContents TakeContents() = 0;
-  // RESOURCE_EXHAUSTED when too many commands wait; UNAVAILABLE when out of service. Commands run
-  // side by side: what must come after another is submitted after its result.
+  // RESOURCE_EXHAUSTED when too many commands wait; UNAVAILABLE when out of service;
+  // INVALID_ARGUMENT when a record's place or its memory cannot be. Commands run side by side: what
+  // must come after another is submitted after its result.
   virtual absl::Status Submit(DiskCommand command) = 0;
   virtual DiskDeviceStats stats() const = 0;
   // "io_uring" or "threads", and why not io_uring.

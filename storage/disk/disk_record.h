@@ -50,6 +50,10 @@ struct DiskGeometry {
   uint64_t end() const { return SegmentBegin(segments); }
 };
 
+// INVALID_ARGUMENT, saying what is wrong, unless the record can lie where it says and every field
+// is one that a header can carry.
+absl::Status CheckDiskRecord(const DiskGeometry& geometry, const DiskRecord& record);
+
 // The header of `record`, ready to be written in front of its payload.
 RecordHeaderV1 EncodeRecordHeader(const DiskGeometry& geometry, const DiskRecord& record);
 

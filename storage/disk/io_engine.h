@@ -19,8 +19,9 @@ struct IoOperation {
   // kRead: filled; kWrite: only read. Address and length are multiples of kDiskBlockBytes. It stays
   // in use until the operation's completion is returned, whatever its deadline.
   std::span<uint8_t> memory;
-  uint64_t token = 0;  // comes back with the completion
+  uint64_t token = 0;  // comes back with the completion; kIoTokenMax at most
 };
+inline constexpr uint64_t kIoTokenMax = ~uint64_t{0} - 1;
 
 struct IoCompletion {
   uint64_t token = 0;
@@ -28,8 +29,9 @@ struct IoCompletion {
   uint64_t bytes = 0;  // moved; less than asked for is possible, and is the caller's to handle
 };
 
-// One thread submits and waits; only Wake is thread-safe. The destructor waits for what is in
-// flight, since the kernel may still write to its memory.
+// One thread submits, waits and, once it has done either, also destroys the engine; only Wake is
+// thread-safe. The destructor waits for what is in flight, since the kernel may still write to its
+// memory.
 class IoEngine {
  public:
   virtual ~IoEngine() = default;
