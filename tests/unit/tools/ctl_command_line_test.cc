@@ -70,7 +70,10 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
                                                           {"verify"},
                                                           {"drain"},
                                                           {"top"},
-                                                          {"version"}};
+                                                          {"version"},
+                                                          {"disk", "list", "--path=d"},
+                                                          {"disk", "verify", "--path=d"},
+                                                          {"disk", "rebuild", "--path=d"}};
   for (std::vector<std::string> command : commands) {
     SCOPED_TRACE(command.front());
     command.push_back("--json");
