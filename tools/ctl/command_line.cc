@@ -330,6 +330,12 @@ absl::Status CheckTimes(const RawOptions& raw, Invocation* invocation) {
 absl::Status Check(const RawOptions& raw, Invocation* invocation) {
   if (invocation->address.empty()) return absl::InvalidArgumentError("--address: is empty");
   if (invocation->socket_path.empty()) return absl::InvalidArgumentError("--socket: is empty");
+  const bool names_disk =
+      std::any_of(std::begin(kDiskCommands), std::end(kDiskCommands),
+                  [&](const CommandSpec& spec) { return invocation->command == spec.command; });
+  if (names_disk && invocation->disk.path.empty()) {
+    return absl::InvalidArgumentError("--path: is empty");
+  }
   RETURN_IF_ERROR(CheckTimes(raw, invocation));
   RETURN_IF_ERROR(CheckKeys(raw, invocation));
   RETURN_IF_ERROR(CheckSpace(raw, &invocation->space));

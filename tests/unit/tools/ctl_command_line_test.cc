@@ -88,6 +88,24 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
   }
 }
 
+TEST(CtlCommandLine, DiskCommandsNeedADevice) {
+  const absl::StatusOr<Invocation> parsed =
+      Parse({"disk", "verify", "--path", "/dev/x", "--metadata", "/m", "--headers-only"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->command, Command::kDiskVerify);
+  EXPECT_EQ(parsed->disk.path, "/dev/x");
+  EXPECT_EQ(parsed->disk.metadata_directory, "/m");
+  EXPECT_TRUE(parsed->disk.headers_only);
+  EXPECT_EQ(Parse({"disk", "list", "--path=d"})->command, Command::kDiskList);
+  EXPECT_EQ(Parse({"disk", "rebuild", "--path=d"})->command, Command::kDiskRebuild);
+  ErrorOf({"disk"});
+  ErrorOf({"disk", "mend", "--path=d"});
+  ErrorOf({"disk", "list", "--path=d", "--headers-only"});
+  EXPECT_THAT(ErrorOf({"disk", "list"}), HasSubstr("--path"));
+  EXPECT_THAT(ErrorOf({"disk", "list", "--path="}), HasSubstr("--path"));
+  EXPECT_THAT(Parse({"disk", "--help"})->text, HasSubstr("rebuild"));
+}
+
 TEST(CtlCommandLine, ReadsKeysAndHashes) {
   const absl::StatusOr<Invocation> keys = Parse({"pin", "00ff", "AB"});
   ASSERT_TRUE(keys.ok()) << keys.status();
