@@ -57,7 +57,7 @@ struct IoEngineOptions {
   uint32_t depth = 64;
   // Memory that operations will mostly use; registering it saves the kernel to look it up and pin
   // it for each of them. Must outlive the engine. An engine may do without.
-  std::vector<std::span<uint8_t>> registered_memory;
+  std::vector<std::span<uint8_t>> registered_memory = {};
 };
 
 // io_uring. `file` must outlive the engine. PERMISSION_DENIED or UNIMPLEMENTED, saying what to do,

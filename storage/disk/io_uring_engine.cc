@@ -1,5 +1,6 @@
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -121,8 +122,11 @@ class IoUringEngine final : public IoEngine {
   // The first thread that submits or waits is the ring's own.
   absl::Status Enable() {
     if (!disabled_) return absl::OkStatus();
-    const int result = io_uring_enable_rings(&ring_);
-    if (result < 0) return absl::InternalError("io_uring cannot be switched on");
+    // liburing 2.3 declares io_uring_enable_rings and does not export it.
+    if (syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) <
+        0) {
+      return absl::InternalError("io_uring cannot be switched on");
+    }
     disabled_ = false;
     return absl::OkStatus();
   }
