@@ -21,6 +21,9 @@ constexpr char kSegmentsName[] = "segments";
 constexpr char kIndexName[] = "metadata";
 // Read at once where one block after another is looked at, and of a payload.
 constexpr uint64_t kReadBytes = uint64_t{4} << 20;
+// Records up to this size are read as they lie, with what is between their headers: a read of its
+// own for each header would take longer.
+constexpr uint64_t kSmallRecordBytes = uint64_t{64} << 10;
 
 template <typename T>
 T HeaderIn(std::span<const uint8_t> block) {
@@ -163,26 +166,35 @@ void OfflineDisk::ScanSegment(const SegmentHeader& segment, PayloadCheck check,
     counts->payload_bytes += record->payload_bytes;
     if (!payload_ok) ++counts->damaged_payloads;
     visit(*record, payload_ok);
-    offset += DiskRecordBytes(record->payload_bytes);
-    read_bytes = kDiskBlockBytes;
+    const uint64_t record_bytes = DiskRecordBytes(record->payload_bytes);
+    offset += record_bytes;
+    read_bytes = record_bytes <= kSmallRecordBytes ? kReadBytes : kDiskBlockBytes;
   }
 }
 
 // Empty when it cannot be read. Reads `read_bytes` from there on, unless the block was read before.
 std::span<const uint8_t> OfflineDisk::BlockAt(uint64_t offset, uint64_t read_bytes) {
-  const auto in_memory = [this, offset] {
-    return offset >= headers_begin_ && offset + kDiskBlockBytes <= headers_begin_ + headers_bytes_;
-  };
-  if (!in_memory()) {
-    headers_begin_ = offset;
-    headers_bytes_ = ReadAt(offset, headers_.bytes().first(read_bytes));
+  const std::span<const uint8_t> known = ReadBefore(offset, kDiskBlockBytes);
+  if (!known.empty()) return known;
+  headers_begin_ = offset;
+  headers_bytes_ = ReadAt(offset, headers_.bytes().first(read_bytes));
+  // One bad block may have failed the read of all.
+  if (headers_bytes_ < kDiskBlockBytes) {
+    headers_bytes_ = ReadAt(offset, headers_.bytes().first(kDiskBlockBytes));
   }
-  if (!in_memory()) return {};
-  return headers_.bytes().subspan(offset - headers_begin_, kDiskBlockBytes);
+  return ReadBefore(offset, kDiskBlockBytes);
+}
+
+// Empty unless all of it was.
+std::span<const uint8_t> OfflineDisk::ReadBefore(uint64_t offset, uint64_t bytes) const {
+  if (offset < headers_begin_ || offset + bytes > headers_begin_ + headers_bytes_) return {};
+  return headers_.bytes().subspan(offset - headers_begin_, bytes);
 }
 
 bool OfflineDisk::PayloadIsRight(const DiskRecord& record) {
   uint64_t offset = record.offset + kDiskBlockBytes;
+  const std::span<const uint8_t> known = ReadBefore(offset, record.payload_bytes);
+  if (!known.empty()) return Crc32c(known) == record.payload_crc;
   uint64_t rest = record.payload_bytes;
   uint32_t crc = 0;
   while (rest > 0) {

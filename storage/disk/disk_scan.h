@@ -63,6 +63,7 @@ class OfflineDisk {
   void ScanSegment(const SegmentHeader& segment, PayloadCheck check,
                    absl::FunctionRef<void(const DiskRecord&, bool)> visit, DiskScanCounts* counts);
   std::span<const uint8_t> BlockAt(uint64_t offset, uint64_t read_bytes);
+  std::span<const uint8_t> ReadBefore(uint64_t offset, uint64_t bytes) const;
   bool PayloadIsRight(const DiskRecord& record);
   uint64_t ReadAt(uint64_t offset, std::span<uint8_t> memory);
 
@@ -75,7 +76,7 @@ class OfflineDisk {
   DiskGeometry geometry_;
   std::vector<SegmentHeader> segments_;
   uint64_t damaged_segments_ = 0;
-  MemoryMapping headers_;  // the blocks from headers_begin_ on, read ahead
+  MemoryMapping headers_;  // headers_bytes_ of the device from headers_begin_ on, read ahead
   uint64_t headers_begin_ = 0, headers_bytes_ = 0;
   MemoryMapping payload_;
 };
