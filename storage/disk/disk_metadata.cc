@@ -132,6 +132,7 @@ class DiskMetadata::Database {
 
   static absl::StatusOr<std::unique_ptr<Database>> OpenToRead(const std::string& directory,
                                                               DiskDeviceId device) {
+    if (!HasFile(directory, ".")) return absl::NotFoundError("there is no index");
     RETURN_IF_ERROR(CheckNotHeadless(directory));
     if (!HasFile(directory, "CURRENT")) return absl::NotFoundError("there is no index");
     rocksdb::DB* database = nullptr;

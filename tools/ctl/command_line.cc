@@ -173,6 +173,21 @@ void DeclareTop(CLI::App* app, Invocation* invocation, RawOptions* raw) {
   app->add_flag("--once", invocation->once, "Prints one sample and ends");
 }
 
+void DeclareDisk(CLI::App* app, Invocation* invocation, RawOptions*) {
+  app->add_option("--path", invocation->disk.path, "The device: its directory, or a block device")
+      ->required()
+      ->type_name("PATH");
+  app->add_option("--metadata", invocation->disk.metadata_directory,
+                  "Metadata directory of a block device")
+      ->type_name("DIR");
+}
+
+void DeclareDiskWithPayloads(CLI::App* app, Invocation* invocation, RawOptions* raw) {
+  DeclareDisk(app, invocation, raw);
+  app->add_flag("--headers-only", invocation->disk.headers_only,
+                "Does not read payloads, which takes most of the time");
+}
+
 constexpr CommandSpec kCommands[] = {
     {Command::kStatus, "status", "How the daemon is: memory, chunks, clients", DeclareNothing},
     {Command::kSpaces, "spaces", "The spaces and what happened in them", DeclareNothing},
@@ -192,6 +207,16 @@ constexpr CommandSpec kCommands[] = {
     {Command::kVersion, "version", "The versions of larderctl and of the daemon", DeclareNothing},
 };
 
+// Of "larderctl disk". They ask no daemon; the one that has the device must have ended.
+constexpr CommandSpec kDiskCommands[] = {
+    {Command::kDiskList, "list", "What a device is, and its segments", DeclareDisk},
+    {Command::kDiskVerify, "verify", "Compares a device with its index, and checks every payload",
+     DeclareDiskWithPayloads},
+    {Command::kDiskRebuild, "rebuild", "Makes the index anew from what the device holds",
+     DeclareDiskWithPayloads},
+};
+constexpr char kDiskName[] = "disk";
+
 const char* TimeoutDefault(Command command) {
   switch (command) {
     case Command::kClear:
@@ -205,8 +230,12 @@ const char* TimeoutDefault(Command command) {
   }
 }
 
-void DeclareCommon(CLI::App* app, Command command, Invocation* invocation, RawOptions* raw) {
+void DeclareJson(CLI::App* app, Invocation* invocation) {
   app->add_flag("--json", invocation->json, "Prints JSON, for programs");
+}
+
+void DeclareCommon(CLI::App* app, Command command, Invocation* invocation, RawOptions* raw) {
+  DeclareJson(app, invocation);
   app->add_option("--address", invocation->address,
                   "Daemon's gRPC address, HOST:PORT or unix:PATH ($LARDER_ADDRESS)")
       ->capture_default_str()
@@ -301,6 +330,12 @@ absl::Status CheckTimes(const RawOptions& raw, Invocation* invocation) {
 absl::Status Check(const RawOptions& raw, Invocation* invocation) {
   if (invocation->address.empty()) return absl::InvalidArgumentError("--address: is empty");
   if (invocation->socket_path.empty()) return absl::InvalidArgumentError("--socket: is empty");
+  const bool names_disk =
+      std::any_of(std::begin(kDiskCommands), std::end(kDiskCommands),
+                  [&](const CommandSpec& spec) { return invocation->command == spec.command; });
+  if (names_disk && invocation->disk.path.empty()) {
+    return absl::InvalidArgumentError("--path: is empty");
+  }
   RETURN_IF_ERROR(CheckTimes(raw, invocation));
   RETURN_IF_ERROR(CheckKeys(raw, invocation));
   RETURN_IF_ERROR(CheckSpace(raw, &invocation->space));
@@ -335,7 +370,7 @@ absl::Status CheckCommandName(const std::vector<std::string>& arguments) {
   const std::string& name = arguments.front();
   const bool known = std::any_of(std::begin(kCommands), std::end(kCommands),
                                  [&](const CommandSpec& spec) { return name == spec.name; });
-  if (known || absl::StartsWith(name, "-")) return absl::OkStatus();
+  if (known || name == kDiskName || absl::StartsWith(name, "-")) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(name, ": no such command; ", kHint));
 }
 
@@ -359,12 +394,20 @@ absl::StatusOr<Invocation> ParseCommandLine(const std::vector<std::string>& argu
   app.require_subcommand(0, 1);
   bool version = false;
   app.add_flag("--version", version, "The same as the command version");
-  std::vector<CLI::App*> subcommands;
+  std::vector<std::pair<CLI::App*, Command>> subcommands;
   for (const CommandSpec& spec : kCommands) {
     CLI::App* subcommand = app.add_subcommand(spec.name, spec.description);
     spec.declare(subcommand, &invocation, &raw);
     DeclareCommon(subcommand, spec.command, &invocation, &raw);
-    subcommands.push_back(subcommand);
+    subcommands.emplace_back(subcommand, spec.command);
+  }
+  CLI::App* disk = app.add_subcommand(kDiskName, "Devices of the disk tier, without a daemon");
+  disk->require_subcommand(1);
+  for (const CommandSpec& spec : kDiskCommands) {
+    CLI::App* subcommand = disk->add_subcommand(spec.name, spec.description);
+    spec.declare(subcommand, &invocation, &raw);
+    DeclareJson(subcommand, &invocation);
+    subcommands.emplace_back(subcommand, spec.command);
   }
   app.footer(kFooter);
   std::vector<std::string> reversed = SplitEmptyValues(arguments);
@@ -378,8 +421,8 @@ absl::StatusOr<Invocation> ParseCommandLine(const std::vector<std::string>& argu
     return absl::InvalidArgumentError(error.what());
   }
   if (version) invocation.command = Command::kVersion;
-  for (size_t i = 0; i < std::size(kCommands); ++i) {
-    if (subcommands[i]->parsed()) invocation.command = kCommands[i].command;
+  for (const auto& [subcommand, command] : subcommands) {
+    if (subcommand->parsed()) invocation.command = command;
   }
   RETURN_IF_ERROR(Check(raw, &invocation));
   return invocation;

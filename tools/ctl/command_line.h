@@ -33,6 +33,13 @@ struct KeyChoice {
   size_t size() const { return keys.size() + hashes.size(); }
 };
 
+// A device of the disk tier.
+struct DiskChoice {
+  std::string path;
+  std::string metadata_directory;  // of a block device
+  bool headers_only = false;
+};
+
 // A plain value; each command reads the fields of its own options.
 struct Invocation {
   enum class Command {
@@ -52,6 +59,9 @@ struct Invocation {
     kDrain,
     kTop,
     kVersion,
+    kDiskList,
+    kDiskVerify,
+    kDiskRebuild,
   };
 
   Command command = Command::kPrintText;
@@ -64,6 +74,7 @@ struct Invocation {
 
   SpaceChoice space;
   KeyChoice keys;
+  DiskChoice disk;
 
   // chunks
   bool visible_only = false, pinned_only = false;

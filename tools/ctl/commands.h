@@ -28,6 +28,11 @@ absl::StatusOr<ExitCode> RunMatch(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunPut(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunGet(const Invocation& invocation);
 
+// On a device of the disk tier that no daemon has open (disk_commands.cc).
+absl::StatusOr<ExitCode> RunDiskList(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunDiskVerify(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunDiskRebuild(const Invocation& invocation);
+
 // top_command.cc
 absl::StatusOr<ExitCode> RunTop(const Invocation& invocation);
 

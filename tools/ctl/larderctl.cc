@@ -51,6 +51,12 @@ absl::StatusOr<ExitCode> Dispatch(const Invocation& invocation) {
       return RunTop(invocation);
     case Command::kVersion:
       return RunVersion(invocation);
+    case Command::kDiskList:
+      return RunDiskList(invocation);
+    case Command::kDiskVerify:
+      return RunDiskVerify(invocation);
+    case Command::kDiskRebuild:
+      return RunDiskRebuild(invocation);
   }
   return absl::InternalError("no such command");
 }

@@ -70,7 +70,10 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
                                                           {"verify"},
                                                           {"drain"},
                                                           {"top"},
-                                                          {"version"}};
+                                                          {"version"},
+                                                          {"disk", "list", "--path=d"},
+                                                          {"disk", "verify", "--path=d"},
+                                                          {"disk", "rebuild", "--path=d"}};
   for (std::vector<std::string> command : commands) {
     SCOPED_TRACE(command.front());
     command.push_back("--json");
@@ -83,6 +86,24 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
     EXPECT_EQ(help->command, Command::kPrintText);
     EXPECT_THAT(help->text, HasSubstr("larderctl " + command.front()));
   }
+}
+
+TEST(CtlCommandLine, DiskCommandsNeedADevice) {
+  const absl::StatusOr<Invocation> parsed =
+      Parse({"disk", "verify", "--path", "/dev/x", "--metadata", "/m", "--headers-only"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->command, Command::kDiskVerify);
+  EXPECT_EQ(parsed->disk.path, "/dev/x");
+  EXPECT_EQ(parsed->disk.metadata_directory, "/m");
+  EXPECT_TRUE(parsed->disk.headers_only);
+  EXPECT_EQ(Parse({"disk", "list", "--path=d"})->command, Command::kDiskList);
+  EXPECT_EQ(Parse({"disk", "rebuild", "--path=d"})->command, Command::kDiskRebuild);
+  ErrorOf({"disk"});
+  ErrorOf({"disk", "mend", "--path=d"});
+  ErrorOf({"disk", "list", "--path=d", "--headers-only"});
+  EXPECT_THAT(ErrorOf({"disk", "list"}), HasSubstr("--path"));
+  EXPECT_THAT(ErrorOf({"disk", "list", "--path="}), HasSubstr("--path"));
+  EXPECT_THAT(Parse({"disk", "--help"})->text, HasSubstr("rebuild"));
 }
 
 TEST(CtlCommandLine, ReadsKeysAndHashes) {
