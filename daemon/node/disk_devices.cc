@@ -43,7 +43,10 @@ absl::Status DiskDevices::OpenAll() {
   devices_.reserve(paths.size());
   for (const std::string& path : paths) {
     DiskDeviceOptions device_options;
-    device_options.path = std::string(absl::StripAsciiWhitespace(path));
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(absl::StripAsciiWhitespace(path), absl::MaxSplits(':', 1));
+    device_options.path = parts.first;
+    device_options.metadata_directory = parts.second;
     device_options.capacity_bytes = options_.capacity_bytes;
     device_options.segment_bytes = options_.segment_bytes;
     device_options.owner = options_.owner.empty() ? HostName() : options_.owner;
@@ -60,6 +63,7 @@ absl::Status DiskDevices::OpenAll() {
                          }));
     Device opened;
     opened.path = device_options.path;
+    opened.directory = parts.second.empty() ? parts.first : parts.second;
     opened.capacity_bytes = options_.capacity_bytes;
     opened.device = std::move(device);
     devices_.push_back(std::move(opened));
@@ -165,6 +169,12 @@ std::vector<DiskDeviceStatus> DiskDevices::Status() const {
                    .stats = device.device->stats()});
   }
   return all;
+}
+
+std::vector<std::string> DiskDevices::SpacesPaths() const {
+  std::vector<std::string> paths;
+  for (const Device& device : devices_) paths.push_back(device.directory + "/spaces");
+  return paths;
 }
 
 std::optional<uint32_t> DiskDevices::Find(absl::string_view path) const {

@@ -18,7 +18,8 @@
 namespace larder {
 
 struct DiskOptions {
-  // Directories or block devices, separated by commas; empty: no disk tier.
+  // Directories, or block devices as DEVICE:DIRECTORY with a directory for the metadata; separated
+  // by commas. Empty: no disk tier.
   std::string paths;
   uint64_t capacity_bytes = uint64_t{64} << 30;  // of each
   uint64_t segment_bytes = uint64_t{128} << 20;
@@ -57,12 +58,15 @@ class DiskDevices {
   bool PassOrders(Core& core, MonotonicTime now);
 
   std::vector<DiskDeviceStatus> Status() const;
+  // Where each device keeps the list of spaces, so that its records can be understood.
+  std::vector<std::string> SpacesPaths() const;
   // The number of the device at `path`.
   std::optional<uint32_t> Find(absl::string_view path) const;
 
  private:
   struct Device {
     std::string path;
+    std::string directory;
     uint64_t capacity_bytes = 0;
     std::unique_ptr<DiskDevice> device;
     std::deque<DiskCommand> waiting;  // for room in the device's queue

@@ -92,6 +92,8 @@ absl::Status WriteSpacesFile(const std::string& path, std::span<const SpaceDescr
   FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file) return ErrnoStatus(errno, absl::StrCat("creating ", temporary));
   RETURN_IF_ERROR(WriteAll(file, EncodeSpaces(spaces)));
+  // A name that survives a power loss must not lead to bytes that did not.
+  if (fdatasync(file.get()) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", temporary));
   file.Reset();
   if (rename(temporary.c_str(), path.c_str()) != 0) {
     return ErrnoStatus(errno, absl::StrCat("renaming ", temporary));
