@@ -124,7 +124,13 @@ absl::StatusOr<StoreStats> Client::Stats(const CallOptions& options) {
                     .leases = stats.leases,
                     .reservations = stats.reservations,
                     .evicted_chunks = stats.evicted_chunks,
-                    .corrupt_chunks = stats.corrupt_chunks};
+                    .corrupt_chunks = stats.corrupt_chunks,
+                    .disk_chunks = stats.disk_chunks,
+                    .disk_demoting_bytes = stats.disk_demoting_bytes,
+                    .disk_payload_bytes_written = stats.disk_payload_bytes_written,
+                    .disk_device_bytes_written = stats.disk_device_bytes_written,
+                    .disk_loads = stats.disk_loads,
+                    .disk_demotions = stats.disk_demotions};
 }
 
 bool Client::connected() const {

@@ -117,6 +117,11 @@ struct StoreStats {
   uint64_t data_bytes = 0, used_bytes = 0, pinned_bytes = 0, reserved_bytes = 0;
   uint64_t chunks = 0, sessions = 0, leases = 0, reservations = 0;
   uint64_t evicted_chunks = 0, corrupt_chunks = 0;
+  // Of the disk tier; zero without one.
+  uint64_t disk_chunks = 0, disk_demoting_bytes = 0;
+  uint64_t disk_payload_bytes_written = 0;
+  uint64_t disk_device_bytes_written = 0;       // headers, padding and moved records too
+  uint64_t disk_loads = 0, disk_demotions = 0;  // chunks
 };
 
 // Where the bytes of one chunk go, or come from: pieces in canonical order.

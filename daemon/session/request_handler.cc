@@ -342,6 +342,8 @@ absl::Status RequestHandler::CountKeys(Opcode opcode, MessageReader& reader, Mon
 absl::Status RequestHandler::Stats(MessageReader& reader) {
   RETURN_IF_ERROR(reader.Finish("stats"));
   const CoreStats stats = core_->Stats();
+  const DiskTierStats disk =
+      core_->disk() == nullptr ? DiskTierStats{} : core_->disk()->Stats();
   writer_.Write(StatsReply{
       .data_bytes = stats.data_bytes,
       .used_bytes = stats.used_bytes,
@@ -352,7 +354,13 @@ absl::Status RequestHandler::Stats(MessageReader& reader) {
       .leases = stats.leases,
       .reservations = stats.reservations,
       .evicted_chunks = stats.removed_chunks[static_cast<size_t>(RemovalCause::kCapacity)],
-      .corrupt_chunks = stats.removed_chunks[static_cast<size_t>(RemovalCause::kCorrupt)]});
+      .corrupt_chunks = stats.removed_chunks[static_cast<size_t>(RemovalCause::kCorrupt)],
+      .disk_chunks = disk.chunks,
+      .disk_demoting_bytes = stats.demoting_bytes,
+      .disk_payload_bytes_written = disk.written_bytes,
+      .disk_device_bytes_written = disk.device_bytes,
+      .disk_loads = stats.disk_loads,
+      .disk_demotions = stats.demotions});
   return absl::OkStatus();
 }
 

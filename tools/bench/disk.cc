@@ -16,6 +16,7 @@
 #include "common/file_descriptor.h"
 #include "common/random.h"
 #include "common/status.h"
+#include "tools/bench/disk_node.h"
 #include "tools/bench/disk_runner.h"
 #include "tools/bench/micro_parts.h"
 #include "tools/bench/raw_disk.h"
@@ -109,7 +110,8 @@ class DiskBenchmark {
   }
 
   // Rounds of raw and device by turns, so that what else the machine does hits both.
-  absl::Status Measure(uint64_t payload_bytes, const std::string& size_name) {
+  // Returns what the plain loop read a second.
+  absl::StatusOr<double> Measure(uint64_t payload_bytes, const std::string& size_name) {
     Step(absl::StrCat("records of ", FormatBytes(payload_bytes)));
     std::vector<double> raw_writes, writes, raw_reads, reads;
     for (int round = 0; round < rounds_; ++round) {
@@ -130,7 +132,7 @@ class DiskBenchmark {
     }
     Report("read_" + size_name, Median(reads), Median(raw_reads), kReadGoal);
     Report("write_" + size_name, Median(writes), Median(raw_writes), kWriteGoal);
-    return absl::OkStatus();
+    return Median(raw_reads);
   }
 
  private:
@@ -180,12 +182,32 @@ class DiskBenchmark {
 }  // namespace
 
 absl::StatusOr<MicroReport> RunDiskBench(const DiskBenchOptions& options) {
-  ASSIGN_OR_RETURN(const BenchDirectory directory, BenchDirectory::Create(options.path));
   MicroReport report;
-  DiskBenchmark benchmark(options, &report);
-  RETURN_IF_ERROR(benchmark.Prepare(directory.path()));
-  RETURN_IF_ERROR(benchmark.Measure(uint64_t{1} << 20, "1mib"));
-  RETURN_IF_ERROR(benchmark.Measure(kLargestBytes, "4mib"));
+  double raw_gb_per_s = 0;
+  {
+    ASSIGN_OR_RETURN(const BenchDirectory directory, BenchDirectory::Create(options.path));
+    DiskBenchmark benchmark(options, &report);
+    RETURN_IF_ERROR(benchmark.Prepare(directory.path()));
+    ASSIGN_OR_RETURN(raw_gb_per_s, benchmark.Measure(uint64_t{1} << 20, "1mib"));
+    RETURN_IF_ERROR(benchmark.Measure(kLargestBytes, "4mib").status());
+  }
+  const auto run = [&](absl::string_view what, const auto& part) -> absl::Status {
+    if (options.on_step) options.on_step(what);
+    ASSIGN_OR_RETURN(const BenchDirectory directory, BenchDirectory::Create(options.path));
+    return part(directory.path());
+  };
+  RETURN_IF_ERROR(run("a prefix on disk", [&](const std::string& directory) {
+    return MeasureDiskPrefix(options, directory, raw_gb_per_s, &report);
+  }));
+  RETURN_IF_ERROR(run("the core's CPU time", [&](const std::string& directory) {
+    return MeasureDiskCpu(options, directory, &report);
+  }));
+  RETURN_IF_ERROR(run("a restart", [&](const std::string& directory) {
+    return MeasureDiskRestart(options, directory, &report);
+  }));
+  RETURN_IF_ERROR(run("write amplification", [&](const std::string& directory) {
+    return MeasureWriteAmplification(options, directory, &report);
+  }));
   return report;
 }
 

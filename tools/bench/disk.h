@@ -18,6 +18,8 @@ struct DiskBenchOptions {
   uint64_t gib = 4;
   // Small sizes and few rounds: shows that the benchmark works, its figures mean little.
   bool quick = false;
+  // Workload for the write amplification; empty: a generated conversation.
+  std::string trace;
   // Told what is being measured now.
   std::function<void(absl::string_view)> on_step;
 };

@@ -121,6 +121,9 @@ void DeclareDisk(CLI::App* app, DiskFlags* flags) {
   app->add_option("--gib", flags->options.gib, "Size of each of the two files, in GiB")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app->add_option("--trace", flags->options.trace,
+                  "Workload for the write amplification instead of a generated one")
+      ->type_name("FILE");
   app->add_flag("--quick", flags->options.quick,
                 "Small sizes: shows that it works, the figures mean little");
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
@@ -235,7 +238,8 @@ int Main(int argc, char** argv) {
   DiskFlags disk_flags;
   disk_flags.options.on_step = PrintStep;
   CLI::App* disk = app.add_subcommand(
-      "disk", "Measures a disk device's reads and writes against a plain io_uring loop");
+      "disk",
+      "Measures the disk tier: reads and writes against a plain io_uring loop, restarts, wear");
   DeclareDisk(disk, &disk_flags);
   DiskMetadataFlags disk_metadata_flags;
   CLI::App* disk_metadata = app.add_subcommand(

@@ -180,7 +180,14 @@ struct StatsReply {
   uint64_t reservations;
   uint64_t evicted_chunks;
   uint64_t corrupt_chunks;
+  // Of the disk tier; zero without one.
+  uint64_t disk_chunks;
+  uint64_t disk_demoting_bytes;
+  uint64_t disk_payload_bytes_written;
+  uint64_t disk_device_bytes_written;
+  uint64_t disk_loads;
+  uint64_t disk_demotions;
 };
-static_assert(sizeof(StatsReply) == 80);
+static_assert(sizeof(StatsReply) == 128);
 
 }  // namespace larder
