@@ -70,31 +70,37 @@ absl::Status DiskWorker::Submit(DiskCommand command) {
 }
 
 DiskDeviceStats DiskWorker::stats() const {
+  const uint64_t metadata_bytes = parts_.metadata->DiskBytes();
   std::lock_guard lock(mutex_);
   DiskDeviceStats stats = published_;
   stats.queued = queued_;
-  stats.metadata_bytes = parts_.metadata->DiskBytes();
+  stats.metadata_bytes = metadata_bytes;
   return stats;
 }
 
 void DiskWorker::Run() {
   const bool started = ReadSegments();
   while (started) {
+    Pump();
     const MonotonicTime now = Now();
-    TakeInbox(now);
-    TakeChoreResults(now);
-    StartWaiting(now);
-    StartSync(now);
-    SubmitReady();
-    SumWrites();
-    RefuseWaiting();
-    Report();
     if (Finished(now)) break;
     WaitForEngine(now);
     CheckDeadlines(Now());
   }
   chores_.reset();
   parts_.engine.reset();
+}
+
+void DiskWorker::Pump() {
+  const MonotonicTime now = Now();
+  TakeInbox(now);
+  TakeChoreResults(now);
+  StartWaiting(now);
+  StartSync(now);
+  SubmitReady();
+  SumWrites();
+  RefuseWaiting();
+  Report();
 }
 
 // The thread that uses the engine also starts with it, because some engines belong to a thread.

@@ -28,7 +28,8 @@ namespace {
 constexpr uint32_t kDepth = 16;
 constexpr uint64_t kLargestBytes = uint64_t{4} << 20;
 constexpr uint64_t kSegmentBytes = uint64_t{128} << 20;
-constexpr uint64_t kMetadataBytes = uint64_t{256} << 20;
+// Of the device's capacity, beside the segments.
+constexpr uint64_t kOverheadBytes = uint64_t{65} << 20;
 constexpr uint64_t kQuickBytes = uint64_t{256} << 20;
 constexpr int kRounds = 5;
 constexpr int kQuickRounds = 2;
@@ -90,7 +91,7 @@ class DiskBenchmark {
     for (uint8_t& byte : memory_.bytes()) byte = static_cast<uint8_t>(random_.Next());
     DiskDeviceOptions device;
     device.path = directory + "/device";
-    device.capacity_bytes = bytes_ + kMetadataBytes;
+    device.capacity_bytes = bytes_ + kOverheadBytes;
     device.segment_bytes = std::min(kSegmentBytes, bytes_ / 4);
     device.owner = "larder-bench";
     device.depth = kDepth;
