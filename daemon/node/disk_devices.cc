@@ -83,7 +83,8 @@ void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
   std::vector<DiskContents> contents;
   for (Device& device : devices_) {
     contents.push_back(device.device->TakeContents());
-    tier->AddDevice(device.device->geometry(), contents.back().generations);
+    tier->AddDevice(device.device->geometry(), contents.back().generations,
+                    contents.back().highest_generation);
   }
   core.AttachDisk(std::move(tier));
   for (uint32_t i = 0; i < contents.size(); ++i) {

@@ -29,8 +29,9 @@ DiskTier::DiskTier(const DiskTierOptions& options, MonotonicTime now)
 
 // --- devices ------------------------------------------------------------------------------------
 
-uint32_t DiskTier::AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations) {
-  devices_.push_back({.pool = SegmentPool(geometry, generations),
+uint32_t DiskTier::AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations,
+                             uint64_t highest_generation) {
+  devices_.push_back({.pool = SegmentPool(geometry, generations, highest_generation),
                       .segment_records = std::vector<std::vector<RecordIndex>>(geometry.segments)});
   return static_cast<uint32_t>(devices_.size() - 1);
 }
