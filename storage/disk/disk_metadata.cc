@@ -81,6 +81,7 @@ absl::Status FromRocksDb(const rocksdb::Status& status) {
   if (status.IsCorruption() || status.IsPathNotFound()) {
     return absl::DataLossError(absl::StrCat("the index is damaged: ", text));
   }
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
   if (status.IsInvalidArgument() || status.IsNotSupported()) {
     return absl::FailedPreconditionError(absl::StrCat("not an index of this program: ", text));
   }

@@ -196,6 +196,14 @@ TEST_F(DiskMetadataTest, ALogThatIsCutOffLosesOnlyItsEnd) {
     EXPECT_LT(records.size(), known_before);
     known_before = records.size();
     for (const auto& [part, record] : records) EXPECT_LT(record.key.low, records.size());
+    // What is written from now on does not get lost behind the cut.
+    DiskRecord later = RandomDiskRecord(random_, 10);
+    later.key = {kRecords, 0};
+    Change(**rest, Kind::kPut, later);
+    rest->reset();
+    rest = Open(cut);
+    ASSERT_EQ(rest.status(), absl::OkStatus()) << bytes;
+    EXPECT_EQ(AllRecords(**rest).size(), records.size() + 1);
   }
   EXPECT_LT(known_before, kRecords / 2);
 }
