@@ -1,8 +1,5 @@
 #include "storage/disk/disk_metadata.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -318,24 +315,6 @@ TEST_F(DiskMetadataTest, FlushWithoutWaitingStillSyncs) {
               ::testing::AnyOf(absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kOk));
   EXPECT_EQ(metadata->Flush(true, absl::InfiniteDuration()), absl::OkStatus());
 }
-
-// Lets no file grow beyond `bytes`, as a full file system would.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : signal_before_(signal(SIGXFSZ, SIG_IGN)) {
-    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
-    const struct rlimit limit { .rlim_cur = bytes, .rlim_max = before_.rlim_max };
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  }
-  ~FileSizeLimit() {
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
-    signal(SIGXFSZ, signal_before_);
-  }
-
- private:
-  const sighandler_t signal_before_;
-  struct rlimit before_;
-};
 
 TEST_F(DiskMetadataTest, AfterAFailedWriteEverythingIsRefused) {
   for (const rlim_t limit_bytes : {1, 100000, 3000000}) {

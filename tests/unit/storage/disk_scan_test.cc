@@ -432,6 +432,18 @@ TEST(DiskRebuildTest, ReplacesADamagedIndex) {
   EXPECT_FALSE(std::filesystem::exists(device.index() + ".new"));
 }
 
+TEST(DiskRebuildTest, AFailureLeavesTheOldIndex) {
+  HandmadeDevice device;
+  const std::vector<DiskRecord> records = Fill(device);
+  device.Index({records[0]});
+  {
+    const FileSizeLimit limit(100);
+    EXPECT_FALSE(RebuildDiskMetadata(*device.Open(), PayloadCheck::kSkip).ok());
+  }
+  EXPECT_EQ(IndexOf(device), ByPart({records[0]}));
+  EXPECT_FALSE(std::filesystem::exists(device.index() + ".new"));
+}
+
 TEST(DiskRebuildTest, TheHighestSequenceOfAPartCounts) {
   HandmadeDevice device;
   device.OpenSegment(3, 1);
