@@ -80,21 +80,26 @@ DiskDeviceStats DiskWorker::stats() const {
 void DiskWorker::Run() {
   const bool started = ReadSegments();
   while (started) {
+    Pump();
     const MonotonicTime now = Now();
-    TakeInbox(now);
-    TakeChoreResults(now);
-    StartWaiting(now);
-    StartSync(now);
-    SubmitReady();
-    SumWrites();
-    RefuseWaiting();
-    Report();
     if (Finished(now)) break;
     WaitForEngine(now);
     CheckDeadlines(Now());
   }
   chores_.reset();
   parts_.engine.reset();
+}
+
+void DiskWorker::Pump() {
+  const MonotonicTime now = Now();
+  TakeInbox(now);
+  TakeChoreResults(now);
+  StartWaiting(now);
+  StartSync(now);
+  SubmitReady();
+  SumWrites();
+  RefuseWaiting();
+  Report();
 }
 
 // The thread that uses the engine also starts with it, because some engines belong to a thread.

@@ -50,6 +50,8 @@ class DiskWorker {
   void Run();
   bool ReadSegments();
   bool Finished(MonotonicTime now) const;
+  // Starts, submits and reports what can be; never waits.
+  void Pump();
 
   void TakeInbox(MonotonicTime now);
   void RefuseWaiting();

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "client/client.h"
 #include "common/status.h"
+#include "tools/bench/disk.h"
 #include "tools/bench/disk_metadata.h"
 #include "tools/bench/geometry.h"
 #include "tools/bench/micro.h"
@@ -45,6 +46,11 @@ struct ReplayFlags {
 struct MicroFlags {
   MicroOptions options;
   std::string only;
+  bool json = false;
+};
+
+struct DiskFlags {
+  DiskBenchOptions options;
   bool json = false;
 };
 
@@ -105,6 +111,18 @@ void DeclareMicro(CLI::App* app, MicroFlags* flags) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app->add_option("--larderd", flags->options.larderd, "The daemon's program")->type_name("PATH");
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareDisk(CLI::App* app, DiskFlags* flags) {
+  app->add_option("--path", flags->options.path, "Directory on the file system to measure")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app->add_option("--gib", flags->options.gib, "Size of each of the two files, in GiB")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app->add_flag("--quick", flags->options.quick,
+                "Small sizes: shows that it works, the figures mean little");
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
 }
 
@@ -192,12 +210,14 @@ int ReportMain(const absl::StatusOr<MicroReport>& report, bool json) {
   return 0;
 }
 
+// On standard error: standard output is for the result.
+void PrintStep(absl::string_view part) {
+  std::fprintf(stderr, "measuring %s\n", std::string(part).c_str());
+}
+
 int MicroMain(MicroFlags flags) {
   if (!flags.only.empty()) flags.options.only = absl::StrSplit(flags.only, ',');
-  // On standard error: standard output is for the result.
-  flags.options.on_step = [](absl::string_view part) {
-    std::fprintf(stderr, "measuring %s\n", std::string(part).c_str());
-  };
+  flags.options.on_step = PrintStep;
   return ReportMain(RunMicro(flags.options), flags.json);
 }
 
@@ -212,6 +232,11 @@ int Main(int argc, char** argv) {
   DeclareReplay(replay, &replay_flags);
   CLI::App* micro = app.add_subcommand("micro", "Measures the figures of docs/BENCHMARKS.md");
   DeclareMicro(micro, &micro_flags);
+  DiskFlags disk_flags;
+  disk_flags.options.on_step = PrintStep;
+  CLI::App* disk = app.add_subcommand(
+      "disk", "Measures a disk device's reads and writes against a plain io_uring loop");
+  DeclareDisk(disk, &disk_flags);
   DiskMetadataFlags disk_metadata_flags;
   CLI::App* disk_metadata = app.add_subcommand(
       "disk-metadata", "Measures the disk tier's index: writing it, and reading it at a restart");
@@ -221,6 +246,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
+  if (disk->parsed()) return ReportMain(RunDiskBench(disk_flags.options), disk_flags.json);
   if (disk_metadata->parsed()) {
     return ReportMain(RunDiskMetadataBench(disk_metadata_flags.options), disk_metadata_flags.json);
   }

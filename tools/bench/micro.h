@@ -48,6 +48,12 @@ struct RawFigure {
   double value = 0;
 };
 
+// What a run was made with, in words.
+struct RunSetting {
+  std::string name;
+  std::string value;
+};
+
 class MicroReport {
  public:
   void AddAtLeast(std::string name, double value, double goal, std::string limited_by) {
@@ -57,13 +63,18 @@ class MicroReport {
     figures_.push_back({std::move(name), value, GoalKind::kAtMost, goal, std::move(limited_by)});
   }
   void AddRaw(std::string name, double value) { raw_.push_back({std::move(name), value}); }
+  void AddSetting(std::string name, std::string value) {
+    settings_.push_back({std::move(name), std::move(value)});
+  }
 
   const std::vector<MicroFigure>& figures() const { return figures_; }
   const std::vector<RawFigure>& raw() const { return raw_; }
+  const std::vector<RunSetting>& settings() const { return settings_; }
 
  private:
   std::vector<MicroFigure> figures_;
   std::vector<RawFigure> raw_;
+  std::vector<RunSetting> settings_;
 };
 
 // Runs the parts one after another, each with a private daemon of its own. INVALID_ARGUMENT for an

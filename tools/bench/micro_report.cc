@@ -23,6 +23,7 @@ std::string MicroReportJson(const MicroReport& report) {
   nlohmann::ordered_json raw = nlohmann::ordered_json::object();
   for (const RawFigure& figure : report.raw()) raw[figure.name] = figure.value;
   json["raw"] = std::move(raw);
+  for (const RunSetting& setting : report.settings()) json["run"][setting.name] = setting.value;
   return json.dump(2);
 }
 
@@ -44,6 +45,9 @@ void PrintMicroReport(const MicroReport& report, FILE* file) {
   raw.AddColumn("value", Align::kRight);
   for (const RawFigure& figure : report.raw()) raw.AddRow({figure.name, Number(figure.value)});
   raw.Print(file);
+  for (const RunSetting& setting : report.settings()) {
+    absl::FPrintF(file, "%s: %s\n", setting.name, setting.value);
+  }
 }
 
 }  // namespace larder

@@ -8,7 +8,8 @@
 
 namespace larder {
 
-// One JSON object: the figures by name, and under "raw" what they were made of.
+// One JSON object: the figures by name, under "raw" what they were made of, and under "run", where
+// there are any, the run's settings.
 std::string MicroReportJson(const MicroReport& report);
 
 // A row a figure: its value, its goal, what limits it; then the raw figures.

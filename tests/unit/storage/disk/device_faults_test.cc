@@ -203,7 +203,7 @@ TEST_F(DeviceFaultsTest, TheCapacityHoldsWhateverTheGeometry) {
 
 TEST_F(DeviceFaultsTest, ADamagedSegmentHeaderLosesThatSegmentOnly) {
   ASSERT_EQ(driver_->Open(1, 2).code, kOk);
-  const DiskRecord lost = Written(1);
+  Written(1);
   DiskRecord stays = RecordAt(device_->geometry(), 7, 1, 2, 1, 100);
   ASSERT_EQ(driver_->Write(&stays).code, kOk);
   disk_.FlipBit(device_->geometry().SegmentBegin(0) + 33, 0);
