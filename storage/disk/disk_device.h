@@ -104,7 +104,7 @@ struct DiskDeviceStats {
 class DiskDevice {
  public:
   // Called on the device's thread with what has finished, and with no results when the device went
-  // out of service. It must not wait for long.
+  // out of service. It may submit, and must not wait for long.
   using OnResults = std::function<void(std::vector<DiskResult> results, bool out_of_service)>;
 
   // Errors name the path:
@@ -116,7 +116,7 @@ class DiskDevice {
                                                           OnResults on_results);
   // Drops what has not begun, finishes what has, within io_timeout, and syncs data and metadata. It
   // does not return before the kernel has given all memory back, however long that takes. Nothing
-  // is reported from then on.
+  // is reported after it.
   virtual ~DiskDevice() = default;
 
   virtual const DiskGeometry& geometry() const = 0;

@@ -70,10 +70,11 @@ absl::Status DiskWorker::Submit(DiskCommand command) {
 }
 
 DiskDeviceStats DiskWorker::stats() const {
+  const uint64_t metadata_bytes = parts_.metadata->DiskBytes();
   std::lock_guard lock(mutex_);
   DiskDeviceStats stats = published_;
   stats.queued = queued_;
-  stats.metadata_bytes = parts_.metadata->DiskBytes();
+  stats.metadata_bytes = metadata_bytes;
   return stats;
 }
 

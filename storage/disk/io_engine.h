@@ -61,8 +61,8 @@ struct IoEngineOptions {
 };
 
 // io_uring. `file` must outlive the engine. PERMISSION_DENIED or UNIMPLEMENTED, saying what to do,
-// where the kernel or a sandbox does not allow it. Memory that cannot be registered
-// (RLIMIT_MEMLOCK) is used without.
+// where the kernel or a sandbox does not allow it; RESOURCE_EXHAUSTED when its rings do not fit
+// into RLIMIT_MEMLOCK. Memory that cannot be registered (RLIMIT_MEMLOCK) is used without.
 absl::StatusOr<std::unique_ptr<IoEngine>> MakeIoUringEngine(int file,
                                                             const IoEngineOptions& options);
 

@@ -76,6 +76,25 @@ TEST_F(BenchTest, ReplayOfAWorkloadChecksEveryByte) {
   EXPECT_GE(json["match_us"]["p99"], json["match_us"]["p50"]);
 }
 
+TEST_F(BenchTest, DiskComparesADeviceWithThePlainLoop) {
+  // The build folder: the temporary directory may have no O_DIRECT.
+  const Outcome outcome = RunBench(absl::StrCat(
+      "disk --quick --json --path ", std::filesystem::current_path().string(), " 2>/dev/null"));
+  const Json json = ParseOutput(outcome);
+  for (const char* figure : {"read_1mib", "read_4mib", "write_1mib", "write_4mib"}) {
+    SCOPED_TRACE(figure);
+    const double device = json["raw"][absl::StrCat(figure, "_gb_per_s")];
+    const double loop = json["raw"][absl::StrCat(figure, "_raw_gb_per_s")];
+    EXPECT_GT(device, 0);
+    EXPECT_GT(loop, 0);
+    EXPECT_DOUBLE_EQ(json[absl::StrCat(figure, "_ratio")], device / loop);
+  }
+  EXPECT_FALSE(json["run"]["file_system"].get<std::string>().empty());
+  for (const auto& entry : std::filesystem::directory_iterator(".")) {
+    EXPECT_FALSE(absl::StartsWith(entry.path().filename().string(), "larder-bench-"));
+  }
+}
+
 TEST_F(BenchTest, ReplayOfATraceLeavesOutPartialBlocks) {
   const std::string trace = absl::StrCat(testing::TempDir(), "/bench_test_", getpid(), ".jsonl");
   std::ofstream(trace)

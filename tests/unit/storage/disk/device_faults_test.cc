@@ -1,7 +1,9 @@
 // A device whose disk fails, one fault at a time.
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -182,6 +184,46 @@ TEST_F(DeviceFaultsTest, AHangEndsTheServiceButMemoryInUseIsNotReported) {
   for (uint64_t i = 0; i < options_.depth; ++i) {
     EXPECT_EQ(sink_.WaitFor(i).code, kUnavailable);
   }
+}
+
+TEST_F(DeviceFaultsTest, TooManyCommandsAreRefusedAtOnce) {
+  const DiskRecord record = Written(1);
+  disk_.SetFaults({.hang = true});
+  const MemoryMapping memory = PayloadMemory(kRecordBytes);
+  uint64_t taken = 0;
+  absl::Status status;
+  for (; status.ok() && taken <= options_.depth + DiskWorker::kQueuedCommandsMax; ++taken) {
+    DiskCommand command = DeviceDriver::Command(DiskCommand::Kind::kRead, record, memory.bytes());
+    command.token = taken;
+    status = device_->Submit(std::move(command));
+  }
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_GT(taken, DiskWorker::kQueuedCommandsMax);
+  disk_.SetFaults({});
+  for (uint64_t i = 0; i + 1 < taken; ++i) ASSERT_EQ(sink_.WaitFor(i).code, kOk);
+}
+
+TEST_F(DeviceFaultsTest, ResultsMayBeAnsweredWithCommands) {
+  const DiskRecord record = Written(1);
+  const MemoryMapping memory = PayloadMemory(kRecordBytes);
+  std::atomic<int> done = 0;
+  std::atomic<DiskDevice*> device = nullptr;
+  const auto submit = [&] {
+    return device.load()->Submit(
+        DeviceDriver::Command(DiskCommand::Kind::kRead, record, memory.bytes()));
+  };
+  driver_.reset();
+  device_.reset();
+  auto opened = OpenMemoryDevice(disk_, options_, [&](std::vector<DiskResult> results, bool) {
+    for (const DiskResult& result : results) EXPECT_EQ(result.code, kOk);
+    if (++done < 100) {
+      EXPECT_EQ(submit(), absl::OkStatus());
+    }
+  });
+  ASSERT_EQ(opened.status(), absl::OkStatus());
+  device = opened->get();
+  ASSERT_EQ(submit(), absl::OkStatus());
+  EXPECT_TRUE(WaitUntil([&] { return done == 100; }));
 }
 
 TEST_F(DeviceFaultsTest, AFullDiskRefusesSegmentsAndServesOn) {

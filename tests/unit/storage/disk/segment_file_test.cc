@@ -2,12 +2,22 @@
 #include "storage/disk/segment_file.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/loop.h>
+#include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
+#include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -224,6 +234,98 @@ TEST_F(SegmentFileTest, SaysHowItReadsAndWrites) {
   EXPECT_THAT(MustOpen()->EngineDescription(), HasSubstr("threads, through the page cache"));
   options_.engine = DiskEngineKind::kAuto;
   EXPECT_THAT(MustOpen()->EngineDescription(), HasSubstr("io_uring"));
+}
+
+// For the calling thread and those that it starts, as a container's profile would.
+void ForbidIoUring() {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {sizeof code / sizeof code[0], code};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST_F(SegmentFileTest, ForbiddenIoUringIsReplacedByThreadsAndSaidHow) {
+  std::string refusal, description;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  // A filter cannot be taken off, but it goes with its thread.
+  std::thread sandboxed([&] {
+    ForbidIoUring();
+    options_.engine = DiskEngineKind::kIoUring;
+    const absl::Status status = Open().status();
+    code = status.code();
+    refusal = std::string(status.message());
+    options_.engine = DiskEngineKind::kAuto;
+    const std::unique_ptr<DiskDevice> device = MustOpen();
+    if (device == nullptr) return;
+    description = device->EngineDescription();
+    Fill(*device, 2);
+  });
+  sandboxed.join();
+  EXPECT_EQ(code, absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(refusal, HasSubstr("kernel.io_uring_disabled"));
+  EXPECT_THAT(refusal, HasSubstr("seccomp"));
+  EXPECT_THAT(description, HasSubstr("threads (io_uring is not permitted"));
+}
+
+// A block device over a file, as long as the object lives.
+class LoopDevice {
+ public:
+  explicit LoopDevice(const std::string& file) {
+    const FileDescriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    if (!control) return;
+    const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return;
+    const std::string path = absl::StrCat("/dev/loop", number);
+    FileDescriptor device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    const FileDescriptor backing(open(file.c_str(), O_RDWR | O_CLOEXEC));
+    if (!device || !backing || ioctl(device.get(), LOOP_SET_FD, backing.get()) != 0) return;
+    device_ = std::move(device);
+    path_ = path;
+  }
+  ~LoopDevice() {
+    if (device_) ioctl(device_.get(), LOOP_CLR_FD, 0);
+  }
+  LoopDevice(const LoopDevice&) = delete;
+  LoopDevice& operator=(const LoopDevice&) = delete;
+
+  // "" when it could not be made.
+  const std::string& path() const { return path_; }
+
+ private:
+  FileDescriptor device_;
+  std::string path_;
+};
+
+TEST_F(SegmentFileTest, ABlockDeviceHoldsSegmentsToo) {
+  const std::string backing = directory_.path() + "/backing";
+  std::ofstream(backing).put('x');
+  ASSERT_EQ(truncate(backing.c_str(), kSegmentsBegin + 3 * kSegmentBytes), 0);
+  const LoopDevice loop(backing);
+  if (loop.path().empty()) GTEST_SKIP() << "no right to make a loop device, or no such driver";
+  options_.path = loop.path();
+  EXPECT_TRUE(absl::IsInvalidArgument(Open().status())) << "where is the metadata to be?";
+  options_.metadata_directory = directory_.path() + "/state";
+  EXPECT_TRUE(absl::IsFailedPrecondition(Open().status())) << "it holds something else";
+  options_.reset = true;
+  std::vector<DiskRecord> records;
+  {
+    const std::unique_ptr<DiskDevice> device = MustOpen();
+    ASSERT_NE(device, nullptr);
+    EXPECT_EQ(device->geometry().segments, 3u) << "as many as the device has room for";
+    EXPECT_TRUE(absl::IsUnavailable(Open().status()));
+    records = Fill(*device, 3);
+  }
+  options_.reset = false;
+  const std::unique_ptr<DiskDevice> device = MustOpen();
+  ASSERT_NE(device, nullptr);
+  EXPECT_THAT(device->TakeContents().records, ::testing::UnorderedElementsAreArray(records));
+  DeviceDriver driver(*device, sink_);
+  for (const DiskRecord& record : records) EXPECT_EQ(driver.ReadCode(record), kOk);
 }
 
 }  // namespace
