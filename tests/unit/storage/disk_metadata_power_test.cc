@@ -33,7 +33,7 @@ class SyncedFiles {
     return *files;
   }
 
-  std::unique_lock<std::mutex> Lock() { return std::unique_lock(mutex_); }
+  std::unique_lock<std::recursive_mutex> Lock() { return std::unique_lock(mutex_); }
 
   // REQUIRES: locked, here and below.
   int Sync(int fd, long system_call) {
@@ -62,7 +62,7 @@ class SyncedFiles {
   }
 
  private:
-  std::mutex mutex_;
+  std::recursive_mutex mutex_;  // whoever holds it may remove files by these functions, too
   std::map<std::string, uint64_t> bytes_;
 };
 
