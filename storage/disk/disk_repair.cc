@@ -1,11 +1,13 @@
 #include "storage/disk/disk_repair.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <string>
 #include <system_error>
 #include <tuple>
 #include <utility>

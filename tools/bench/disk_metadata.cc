@@ -1,9 +1,9 @@
 #include "tools/bench/disk_metadata.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <system_error>

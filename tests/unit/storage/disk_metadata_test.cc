@@ -60,7 +60,7 @@ class DiskMetadataTest : public ::testing::Test {
 
   // What a kill at this moment would leave.
   std::string CopyFiles() {
-    const std::string copy = scratch_.path() + "/copy";
+    std::string copy = scratch_.path() + "/copy";
     std::filesystem::copy(directory_, copy);
     return copy;
   }

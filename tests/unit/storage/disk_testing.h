@@ -1,9 +1,9 @@
 // What the tests of the disk tier's index share.
 #pragma once
 
-#include <signal.h>
 #include <sys/resource.h>
 
+#include <csignal>
 #include <map>
 #include <tuple>
 
