@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdarg>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@ namespace {
 // One write of RocksDB; below its write buffer, so that none is overrun.
 constexpr size_t kBatchChangesMax = 4096;
 constexpr size_t kScanReadaheadBytes = size_t{2} << 20;
+constexpr uint64_t kStatBlockBytes = 512;  // of st_blocks
 // The clock would overflow with an endless one.
 constexpr absl::Duration kFlushTimeoutMax = absl::Hours(24);
 
@@ -81,6 +83,7 @@ absl::Status FromRocksDb(const rocksdb::Status& status) {
   if (status.IsCorruption() || status.IsPathNotFound()) {
     return absl::DataLossError(absl::StrCat("the index is damaged: ", text));
   }
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
   if (status.IsInvalidArgument() || status.IsNotSupported()) {
     return absl::FailedPreconditionError(absl::StrCat("not an index of this program: ", text));
   }
@@ -97,8 +100,9 @@ bool HasFile(const std::string& directory, absl::string_view name) {
 absl::Status CheckNotHeadless(const std::string& directory) {
   if (HasFile(directory, "CURRENT")) return absl::OkStatus();
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".sst") {
+  std::filesystem::directory_iterator file(directory, error);
+  for (; !error && file != std::filesystem::directory_iterator(); file.increment(error)) {
+    if (file->path().extension() == ".sst") {
       return absl::DataLossError("the index is damaged: its file CURRENT is missing");
     }
   }
@@ -344,12 +348,13 @@ void DiskMetadata::Fail(const absl::Status& status) {
 
 uint64_t DiskMetadata::DiskBytes() const {
   uint64_t bytes = 0;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_, ignored)) {
+  std::error_code error;
+  std::filesystem::directory_iterator file(directory_, error);
+  for (; !error && file != std::filesystem::directory_iterator(); file.increment(error)) {
     struct stat information;
     // A file that is gone by now takes nothing.
-    if (stat(entry.path().c_str(), &information) != 0) continue;
-    bytes += static_cast<uint64_t>(information.st_blocks) * 512;
+    if (stat(file->path().c_str(), &information) != 0) continue;
+    bytes += static_cast<uint64_t>(information.st_blocks) * kStatBlockBytes;
   }
   return bytes;
 }

@@ -40,8 +40,9 @@ class DiskMetadata {
   };
 
   // Opens the index in `directory`, or makes an empty one. FAILED_PRECONDITION when it belongs to
-  // another device or format version, UNAVAILABLE when another process has it open, DATA_LOSS when
-  // RocksDB finds it damaged (a rebuild by scan makes a new one).
+  // another device or format version, UNAVAILABLE when another process has it open,
+  // RESOURCE_EXHAUSTED when the file system is full, DATA_LOSS when RocksDB finds it damaged (a
+  // rebuild by scan makes a new one).
   static absl::StatusOr<std::unique_ptr<DiskMetadata>> Open(const std::string& directory,
                                                             const Options& options);
   // Writes what is queued.

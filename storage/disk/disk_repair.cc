@@ -1,11 +1,13 @@
 #include "storage/disk/disk_repair.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <string>
 #include <system_error>
 #include <tuple>
 #include <utility>
@@ -143,9 +145,12 @@ absl::StatusOr<DiskRebuild> RebuildDiskMetadata(OfflineDisk& disk, PayloadCheck 
   result.index_records = latest.size();
   const std::string new_index = disk.index_directory() + ".new";
   RETURN_IF_ERROR(RemoveAll(new_index));  // of a rebuild that was cut short
-  RETURN_IF_ERROR(WriteIndex(new_index, disk.geometry().device, latest));
-  RETURN_IF_ERROR(ReplaceIndex(new_index, disk.index_directory()));
-  RETURN_IF_ERROR(RemoveAll(new_index));
+  absl::Status status = WriteIndex(new_index, disk.geometry().device, latest);
+  if (status.ok()) status = ReplaceIndex(new_index, disk.index_directory());
+  // The old one now, or what was written of the new one.
+  const absl::Status removed = RemoveAll(new_index);
+  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(removed);
   return result;
 }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -72,11 +71,15 @@ absl::Status OfflineDisk::OpenFile(const std::string& path, const std::string& m
                                           : "a block device needs a metadata directory");
   }
   const std::string file = is_directory ? absl::StrCat(path, "/", kSegmentsName) : path;
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC;
-  file_ = FileDescriptor(open(file.c_str(), kFlags | O_DIRECT));
-  if (!file_ && errno == EINVAL) file_ = FileDescriptor(open(file.c_str(), kFlags));
+  // O_EXCL keeps mounts and other exclusive users out.
+  const int flags = O_RDONLY | O_CLOEXEC | (is_directory ? 0 : O_EXCL);
+  file_ = FileDescriptor(open(file.c_str(), flags | O_DIRECT));
+  if (!file_ && errno == EINVAL) file_ = FileDescriptor(open(file.c_str(), flags));
   if (!file_ && errno == ENOENT) {
     return absl::NotFoundError(absl::StrCat("there is no device: no file ", kSegmentsName));
+  }
+  if (!file_ && errno == EBUSY) {
+    return absl::FailedPreconditionError("mounted, or in use by another process");
   }
   if (!file_) return ErrnoStatus(errno, absl::StrCat("opening ", file));
   const off_t size = lseek(file_.get(), 0, SEEK_END);

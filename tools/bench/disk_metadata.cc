@@ -1,9 +1,9 @@
 #include "tools/bench/disk_metadata.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -78,13 +78,17 @@ absl::Status WriteRecords(DiskMetadata& metadata, uint64_t records) {
 
 // So that the next opening reads from the device.
 absl::Status DropFromPageCache(const std::string& directory) {
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    const FileDescriptor file(open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) return ErrnoStatus(errno, absl::StrCat("opening ", entry.path().string()));
+  std::error_code error_code;
+  std::filesystem::directory_iterator entry(directory, error_code);
+  for (; !error_code && entry != std::filesystem::directory_iterator();
+       entry.increment(error_code)) {
+    const FileDescriptor file(open(entry->path().c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return ErrnoStatus(errno, absl::StrCat("opening ", entry->path().string()));
     if (fdatasync(file.get()) != 0) return ErrnoStatus(errno, "syncing");
     const int error = posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
     if (error != 0) return ErrnoStatus(error, "dropping from the page cache");
   }
+  if (error_code) return ErrnoStatus(error_code.value(), "listing the index");
   return absl::OkStatus();
 }
 

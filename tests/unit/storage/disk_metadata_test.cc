@@ -1,8 +1,5 @@
 #include "storage/disk/disk_metadata.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -63,7 +60,7 @@ class DiskMetadataTest : public ::testing::Test {
 
   // What a kill at this moment would leave.
   std::string CopyFiles() {
-    const std::string copy = scratch_.path() + "/copy";
+    std::string copy = scratch_.path() + "/copy";
     std::filesystem::copy(directory_, copy);
     return copy;
   }
@@ -196,6 +193,14 @@ TEST_F(DiskMetadataTest, ALogThatIsCutOffLosesOnlyItsEnd) {
     EXPECT_LT(records.size(), known_before);
     known_before = records.size();
     for (const auto& [part, record] : records) EXPECT_LT(record.key.low, records.size());
+    // What is written from now on does not get lost behind the cut.
+    DiskRecord later = RandomDiskRecord(random_, 10);
+    later.key = {kRecords, 0};
+    Change(**rest, Kind::kPut, later);
+    rest->reset();
+    rest = Open(cut);
+    ASSERT_EQ(rest.status(), absl::OkStatus()) << bytes;
+    EXPECT_EQ(AllRecords(**rest).size(), records.size() + 1);
   }
   EXPECT_LT(known_before, kRecords / 2);
 }
@@ -310,24 +315,6 @@ TEST_F(DiskMetadataTest, FlushWithoutWaitingStillSyncs) {
               ::testing::AnyOf(absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kOk));
   EXPECT_EQ(metadata->Flush(true, absl::InfiniteDuration()), absl::OkStatus());
 }
-
-// Lets no file grow beyond `bytes`, as a full file system would.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : signal_before_(signal(SIGXFSZ, SIG_IGN)) {
-    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
-    const struct rlimit limit { .rlim_cur = bytes, .rlim_max = before_.rlim_max };
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  }
-  ~FileSizeLimit() {
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
-    signal(SIGXFSZ, signal_before_);
-  }
-
- private:
-  const sighandler_t signal_before_;
-  struct rlimit before_;
-};
 
 TEST_F(DiskMetadataTest, AfterAFailedWriteEverythingIsRefused) {
   for (const rlim_t limit_bytes : {1, 100000, 3000000}) {

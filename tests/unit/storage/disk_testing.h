@@ -1,6 +1,9 @@
 // What the tests of the disk tier's index share.
 #pragma once
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <map>
 #include <tuple>
 
@@ -52,5 +55,23 @@ inline DiskRecordsByPart AllRecords(DiskMetadata& metadata, uint64_t damaged_exp
   EXPECT_EQ(damaged, damaged_expected);
   return records;
 }
+
+// Lets no file grow beyond `bytes`, as a full file system would.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : signal_before_(signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
+    const struct rlimit limit { .rlim_cur = bytes, .rlim_max = before_.rlim_max };
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  }
+  ~FileSizeLimit() {
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
+    signal(SIGXFSZ, signal_before_);
+  }
+
+ private:
+  const sighandler_t signal_before_;
+  struct rlimit before_;
+};
 
 }  // namespace larder
