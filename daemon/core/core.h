@@ -232,6 +232,7 @@ class Core {
   void AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* result) const;
   uint64_t ChunkBytes(ChunkIndex chunk) const;
   bool IsOnDisk(ChunkIndex chunk) const;
+  uint64_t InFlightMax(uint64_t limit) const;
   // Evicts one chunk; false when none may go.
   bool EvictOne();
   ChunkIndex TakeReady();

@@ -68,6 +68,11 @@ bool Core::ForgetOnDisk(SpaceHandle space, const KeyHash& key) {
   return disk_->Remove(space, key);
 }
 
+uint64_t Core::InFlightMax(uint64_t limit) const {
+  // What is on its way cannot be evicted: most of a small arena must stay free of it.
+  return std::min(limit, allocator_.capacity_bytes() / 4);
+}
+
 // --- leaving memory -----------------------------------------------------------------------------
 
 ChunkIndex Core::TakeReady() {
@@ -88,6 +93,7 @@ void Core::SetReady(ChunkIndex index) {
   if (!catalog_.MayGo(index) || ready_.size() >= kReadyMax) return;
   const Chunk& chunk = catalog_.chunk(index);
   catalog_.SetAside(index);
+  catalog_.LetParentGo(index);
   ready_.push_back({.chunk = index,
                     .generation = chunk.generation,
                     .last_use = chunk.last_use,
@@ -101,7 +107,8 @@ void Core::PrepareEvictions(MonotonicTime now) {
                                             static_cast<double>(allocator_.capacity_bytes()));
   for (int i = 0; i < kDemotionsPerCallMax; ++i) {
     if (allocator_.free_bytes() + stats_.ready_bytes + stats_.demoting_bytes >= wanted) return;
-    if (stats_.demoting_bytes >= options_.demoting_bytes_max || ready_.size() >= kReadyMax) return;
+    if (stats_.demoting_bytes >= InFlightMax(options_.demoting_bytes_max)) return;
+    if (ready_.size() >= kReadyMax) return;
     const ChunkIndex victim = catalog_.Victim(kLooksPerVictimMax);
     if (victim == kNoChunk) return;
     bool give_up = true;
@@ -113,7 +120,8 @@ void Core::PrepareEvictions(MonotonicTime now) {
 
 void Core::WriteThrough(ChunkIndex chunk, MonotonicTime now) {
   if (catalog_.chunk(chunk).state != Chunk::State::kVisible || demotions_.contains(chunk)) return;
-  if (stats_.demoting_bytes >= options_.demoting_bytes_max || IsOnDisk(chunk)) return;
+  if (stats_.demoting_bytes >= InFlightMax(options_.demoting_bytes_max)) return;
+  if (IsOnDisk(chunk)) return;
   bool give_up;
   (void)StartDemotion(chunk, /*leaves=*/false, now, &give_up);
 }
@@ -156,6 +164,7 @@ bool Core::StartDemotion(ChunkIndex index, bool leaves, MonotonicTime now, bool*
   if (demotion.pending == 0) return false;
   stats_.demoting_bytes += demotion.bytes;
   catalog_.AddLease(index);
+  catalog_.LetParentGo(index);
   demotions_[index] = demotion;
   return true;
 }
@@ -202,7 +211,8 @@ Core::LoadResult Core::Load(SpaceHandle space, std::span<const KeyHash> keys, Mo
 
 bool Core::StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now) {
   const uint64_t bytes = disk_->PayloadBytes(disk_chunk);
-  if (stats_.loading_bytes > 0 && stats_.loading_bytes + bytes > options_.loading_bytes_max) {
+  if (stats_.loading_bytes > 0 &&
+      stats_.loading_bytes + bytes > InFlightMax(options_.loading_bytes_max)) {
     return false;
   }
   std::vector<DiskRecord> records;
@@ -272,6 +282,7 @@ void Core::FinishLoad(const ChunkName& name, MonotonicTime now) {
   if (chunk == kNoChunk) return;
   LimitExpiry(chunk,
               loading.expiry_unix_ms == 0 ? MonotonicTime{} : FromUnixMs(loading.expiry_unix_ms));
+  catalog_.LetParentGo(chunk);
   catalog_.Touch(chunk, now);
 }
 

@@ -129,17 +129,22 @@ ChunkIndex Catalog::Victim(uint32_t looks_max) {
   return kNoChunk;
 }
 
+void Catalog::LetParentGo(ChunkIndex chunk_index) {
+  Chunk& chunk = chunks_[chunk_index];
+  if (chunk.parent != kNoChunk && chunks_[chunk.parent].generation == chunk.parent_generation) {
+    --chunks_[chunk.parent].children;
+    ReconsiderParked(chunk.parent);
+  }
+  chunk.parent = kNoChunk;
+}
+
 bool Catalog::Unlink(ChunkIndex chunk_index) {
   Chunk& chunk = chunks_[chunk_index];
   LARDER_CHECK(chunk.state == Chunk::State::kPartial || chunk.state == Chunk::State::kVisible);
   index_.Erase(index_.TagOf(chunk.space, chunk.key), chunk_index);
   recency_.Remove(chunk_index);
   SetExpiry(chunk_index, {});
-  if (chunk.parent != kNoChunk && chunks_[chunk.parent].generation == chunk.parent_generation) {
-    --chunks_[chunk.parent].children;
-    ReconsiderParked(chunk.parent);
-  }
-  chunk.parent = kNoChunk;
+  LetParentGo(chunk_index);
   if (chunk.leases == 0) return true;
   chunk.state = Chunk::State::kDoomed;
   return false;

@@ -84,6 +84,9 @@ class Catalog {
   // The least recently used chunk that may go, or kNoChunk. Looks at no more than `looks_max`
   // chunks; those that may not go are set aside until they may. Amortised O(1).
   ChunkIndex Victim(uint32_t looks_max);
+  // The chunk's parent no longer has to stay for it: it is on disk or on its way out, so that a
+  // prefix is not broken by the parent's leaving first.
+  void LetParentGo(ChunkIndex chunk);
   // Takes a victim out of the order, so that the next one is found; a use brings it back.
   void SetAside(ChunkIndex chunk) { recency_.Park(chunk); }
   // No children, leases or pin.

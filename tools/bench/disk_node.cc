@@ -265,9 +265,10 @@ absl::Status MeasureWriteAmplification(const DiskBenchOptions& options,
   replay.name_space = "disk write amplification";
   replay.tokens_per_block = 512;
   replay.bytes_per_token = 128;
-  constexpr uint64_t kUniqueBlocks = 180'000;  // about as many as in a trace of an hour
-  const uint64_t unique_bytes = kUniqueBlocks * replay.tokens_per_block * replay.bytes_per_token;
-  if (options.quick) replay.pace.limit = 200;
+  // About as many as in a trace of an hour.
+  const uint64_t unique_blocks = options.quick ? 12'000 : 180'000;
+  const uint64_t unique_bytes = unique_blocks * replay.tokens_per_block * replay.bytes_per_token;
+  if (options.quick) replay.pace.limit = 600;
   std::unique_ptr<RequestSource> source;
   if (options.trace.empty()) {
     GeneratorOptions generator;
@@ -280,7 +281,8 @@ absl::Status MeasureWriteAmplification(const DiskBenchOptions& options,
   ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                    StartDaemon({.arena_bytes = unique_bytes / 50 / kMiB * kMiB,
                                 .disk = directory + "/trace",
-                                .disk_bytes = unique_bytes / 5}));
+                                .disk_bytes = unique_bytes / 5,
+                                .segment_bytes = 16 * kMiB}));
   ASSIGN_OR_RETURN(const ReplayReport replayed,
                    Replay(*client, std::move(source), replay, [](uint64_t) {}));
   if (!replayed.ok()) return absl::DataLossError("the replay met wrong bytes or errors");

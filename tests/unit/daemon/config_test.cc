@@ -105,6 +105,15 @@ sessions_max = 11
 spaces_max = 12
 leases_per_session_max = 13
 reservations_per_session_max = 14
+[disk]
+paths = "/a,/dev/b:/c"
+capacity = "1GiB"
+segment = "8MiB"
+mode = "read-only"
+owner = "node-7"
+engine = "threads"
+write_bytes_per_day = "5GiB"
+io_timeout = "3s"
 [grpc]
 listen = "unix:/run/larder/grpc.sock"
 [metrics]

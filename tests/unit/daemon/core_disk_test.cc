@@ -219,6 +219,22 @@ class WriteThroughTest : public CoreDiskTest {
   WriteThroughTest() : CoreDiskTest({.disk_mode = DiskMode::kWriteThrough}) {}
 };
 
+// A single long prefix has one leaf: that this is being written must not keep its ancestors.
+TEST_F(WriteThroughTest, ALongPrefixIsStoredWhileTheDiskIsSlow) {
+  for (uint64_t key = 1; key <= 4 * kGranules; ++key) {
+    ASSERT_TRUE(harness_.Put(session_, space_, key, key - 1, static_cast<uint32_t>(key))) << key;
+    if (key % 24 == 0) Settle();
+  }
+}
+
+TEST_F(CoreDiskTest, ALongPrefixIsStoredWhileTheDiskIsSlow) {
+  for (uint64_t key = 1; key <= 4 * kGranules; ++key) {
+    ASSERT_TRUE(harness_.Put(session_, space_, key, key - 1, static_cast<uint32_t>(key))) << key;
+    if (key % 24 == 0) Settle();
+  }
+  EXPECT_GT(core().Stats().demotions, kGranules);
+}
+
 TEST_F(WriteThroughTest, AChunkIsOnDiskAsSoonAsItIsStored) {
   PutMany(1, 3);
   EXPECT_TRUE(OnDisk(1));

@@ -159,11 +159,11 @@ TEST_F(RequestHandlerTest, ReservedFieldsAndUnknownFlagsAreRefused) {
     Opcode opcode;
     size_t offset;
   } kCases[] = {
-      {Opcode::kOpenSpace, 12}, {Opcode::kMatch, 8},    {Opcode::kMatch, 12},
-      {Opcode::kMatch, 16},     {Opcode::kAcquire, 8},  {Opcode::kAcquire, 12},
-      {Opcode::kTouch, 8},      {Opcode::kRemove, 16},  {Opcode::kReportCorrupt, 12},
-      {Opcode::kReserve, 8},    {Opcode::kReserve, 12}, {Opcode::kReserve, 32 + 52},
-      {Opcode::kCommit, 4},     {Opcode::kAbort, 4},
+      {Opcode::kOpenSpace, 12}, {Opcode::kMatch, 8},          {Opcode::kMatch, 12},
+      {Opcode::kMatch, 16},     {Opcode::kAcquire, 8},        {Opcode::kTouch, 8},
+      {Opcode::kRemove, 16},    {Opcode::kReportCorrupt, 12}, {Opcode::kReserve, 8},
+      {Opcode::kReserve, 12},   {Opcode::kReserve, 32 + 52},  {Opcode::kCommit, 4},
+      {Opcode::kAbort, 4},
   };
   for (const auto& [opcode, offset] : kCases) {
     for (auto& [valid_opcode, payload] : ValidRequests()) {
