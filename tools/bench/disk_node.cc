@@ -198,10 +198,10 @@ absl::Status MeasureDiskCpu(const DiskBenchOptions& options, const std::string& 
 
 absl::Status MeasureDiskPrefix(const DiskBenchOptions& options, const std::string& directory,
                                double raw_gb_per_s, MicroReport* report) {
-  const size_t prefixes = options.quick ? 2 : 12;
+  const size_t prefixes = options.quick ? 4 : 12;
   const size_t chunks = prefixes * DiskSpace::kWindow;
   ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                   StartDaemon({.arena_bytes = 160 * kMiB,
+                   StartDaemon({.arena_bytes = 96 * kMiB,
                                 .disk = directory + "/prefix",
                                 .disk_bytes = 2 * chunks * kMiB + 512 * kMiB,
                                 .mode = "write-through"}));
@@ -266,7 +266,7 @@ absl::Status MeasureWriteAmplification(const DiskBenchOptions& options,
   replay.tokens_per_block = 512;
   replay.bytes_per_token = 128;
   // About as many as in a trace of an hour.
-  const uint64_t unique_blocks = options.quick ? 12'000 : 180'000;
+  const uint64_t unique_blocks = options.quick ? 16'000 : 180'000;
   const uint64_t unique_bytes = unique_blocks * replay.tokens_per_block * replay.bytes_per_token;
   if (options.quick) replay.pace.limit = 600;
   std::unique_ptr<RequestSource> source;
