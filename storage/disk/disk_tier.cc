@@ -29,8 +29,9 @@ DiskTier::DiskTier(const DiskTierOptions& options, MonotonicTime now)
 
 // --- devices ------------------------------------------------------------------------------------
 
-uint32_t DiskTier::AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations) {
-  devices_.push_back({.pool = SegmentPool(geometry, generations),
+uint32_t DiskTier::AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations,
+                             uint64_t highest_generation) {
+  devices_.push_back({.pool = SegmentPool(geometry, generations, highest_generation),
                       .segment_records = std::vector<std::vector<RecordIndex>>(geometry.segments)});
   return static_cast<uint32_t>(devices_.size() - 1);
 }
@@ -386,9 +387,9 @@ void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) 
 void DiskTier::Step(MonotonicTime now) {
   for (uint32_t i = 0; i < devices_.size(); ++i) {
     Device& device = devices_[i];
-    if (device.out_of_service) continue;
+    // What no room is made for need not go.
+    if (device.out_of_service || device.retired) continue;
     StepReclaim(i, now);
-    if (device.retired) continue;
     if (const auto opening = device.pool.NextOpening()) {
       DiskRecord place;
       place.segment = opening->segment;

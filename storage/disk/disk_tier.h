@@ -62,8 +62,9 @@ class DiskTier {
  public:
   DiskTier(const DiskTierOptions& options, MonotonicTime now);
 
-  // Returns the device's number. `generations` as in DiskContents.
-  uint32_t AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations);
+  // Returns the device's number. `generations` and `highest_generation` as in DiskContents.
+  uint32_t AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations,
+                     uint64_t highest_generation = 0);
   // After AddDevice, before anything else: a record that was found on it. Of two that contradict
   // each other the newer one stays.
   void Restore(uint32_t device, uint32_t space, const DiskRecord& record, uint32_t chunk_area);
@@ -71,8 +72,9 @@ class DiskTier {
   void Forget(uint32_t device, const DiskRecord& record);
   // What is on it is there no longer; its results may still come in.
   void TakeOutOfService(uint32_t device);
-  // Nothing new is written to it.
+  // Nothing new is written to it, and nothing on it makes room.
   void Retire(uint32_t device) { devices_[device].retired = true; }
+  bool IsRetired(uint32_t device) const { return devices_[device].retired; }
 
   // The complete chunk of `key`, or kNoDiskChunk.
   DiskChunkIndex Find(uint32_t space, const KeyHash& key, int64_t now_unix_ms) const;

@@ -33,8 +33,10 @@ class SegmentPool {
     uint64_t generation = 0;
   };
 
-  // `generations` is what the device's segment headers say (DiskContents).
-  SegmentPool(const DiskGeometry& geometry, std::span<const uint64_t> generations);
+  // `generations` is what the device's segment headers say, and all that are given out are higher
+  // than `highest_generation` (DiskContents).
+  SegmentPool(const DiskGeometry& geometry, std::span<const uint64_t> generations,
+              uint64_t highest_generation);
 
   // At the start: the segment holds a record, so it is not free.
   void Occupy(uint32_t segment);
