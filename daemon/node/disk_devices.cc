@@ -22,6 +22,8 @@ std::string HostName() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
+std::string SpacesPath(const std::string& device_path) { return device_path + "/spaces"; }
+
 }  // namespace
 
 DiskMode ParseDiskMode(absl::string_view mode) {
@@ -62,6 +64,7 @@ absl::Status DiskDevices::OpenAll() {
     opened.path = device_options.path;
     opened.capacity_bytes = options_.capacity_bytes;
     opened.device = std::move(device);
+    opened.spaces = std::make_unique<SpacesFileKeeper>(SpacesPath(opened.path));
     devices_.push_back(std::move(opened));
   }
   return absl::OkStatus();
@@ -79,7 +82,8 @@ void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
   std::vector<DiskContents> contents;
   for (Device& device : devices_) {
     contents.push_back(device.device->TakeContents());
-    tier->AddDevice(device.device->geometry(), contents.back().generations);
+    tier->AddDevice(device.device->geometry(), contents.back().generations,
+                    contents.back().highest_generation);
   }
   core.AttachDisk(std::move(tier));
   for (uint32_t i = 0; i < contents.size(); ++i) {
@@ -89,6 +93,25 @@ void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
                           {"records", absl::StrCat(contents[i].records.size())},
                           {"dropped_records", absl::StrCat(contents[i].dropped_records)}});
   }
+}
+
+std::vector<SpaceDescription> DiskDevices::ReadSpaces() const {
+  std::vector<SpaceDescription> all;
+  for (const Device& device : devices_) {
+    const absl::StatusOr<std::vector<SpaceDescription>> spaces =
+        ReadSpacesFile(SpacesPath(device.path));
+    if (spaces.ok()) {
+      all.insert(all.end(), spaces->begin(), spaces->end());
+    } else {
+      LogError("spaces file not read", {{"why", std::string(spaces.status().message())}});
+    }
+  }
+  return all;
+}
+
+void DiskDevices::WriteSpaces(std::span<const SpaceDescription> spaces) {
+  if (ParseDiskMode(options_.mode) == DiskMode::kReadOnly) return;
+  for (Device& device : devices_) device.spaces->Write(spaces);
 }
 
 void DiskDevices::Report(uint32_t device, std::vector<DiskResult> results, bool out_of_service) {

@@ -119,9 +119,25 @@ absl::Status Node::StartServing() {
 absl::Status Node::OpenDisk() {
   if (options_.disk.paths.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(disk_, DiskDevices::Open(options_.disk, arena_->data(), tasks_.get()));
+  for (const SpaceDescription& space : disk_->ReadSpaces()) {
+    const absl::Status opened = core_->OpenSpace(space).status();
+    if (!opened.ok()) LogError("space not opened", {{"why", std::string(opened.message())}});
+  }
+  // Whoever lost its list, memory or a disk, has it again.
+  if (!core_->spaces().empty()) WriteSpaces();
   SystemRandom random;
   disk_->AttachTo(*core_, random.Next(), SystemClock::Get().Now());
   return absl::OkStatus();
+}
+
+void Node::WriteSpaces() {
+  std::vector<SpaceDescription> all;
+  for (const auto& space : core_->spaces()) all.push_back(space->description);
+  if (const absl::Status written = WriteSpacesFile(spaces_path_, all); !written.ok()) {
+    // Serving goes on: after a restart a new space's chunks would merely not be found again.
+    LogError("spaces file not written", {{"why", std::string(written.message())}});
+  }
+  if (disk_ != nullptr) disk_->WriteSpaces(all);
 }
 
 void Node::WaitForFirstMemory() {
@@ -259,13 +275,7 @@ absl::Status Node::WithCore(MonotonicTime deadline,
 absl::StatusOr<SpaceHandle> Node::OpenSpace(const SpaceDescription& description) {
   const size_t known = core_->spaces().size();
   ASSIGN_OR_RETURN(const SpaceHandle handle, core_->OpenSpace(description));
-  if (core_->spaces().size() == known) return handle;
-  std::vector<SpaceDescription> all;
-  for (const auto& space : core_->spaces()) all.push_back(space->description);
-  if (const absl::Status written = WriteSpacesFile(spaces_path_, all); !written.ok()) {
-    // Serving goes on: after a restart this space's chunks would merely not be found again.
-    LogError("spaces file not written", {{"why", std::string(written.message())}});
-  }
+  if (core_->spaces().size() != known) WriteSpaces();
   return handle;
 }
 

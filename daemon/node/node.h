@@ -79,6 +79,7 @@ class Node {
   absl::Status RecoverSpaces();
   absl::Status StartServing();
   absl::Status OpenDisk();
+  void WriteSpaces();
   void WaitForFirstMemory();
   bool RunOnce();
   void HandleEvents(absl::Duration timeout);
