@@ -109,7 +109,8 @@ class Core {
 
   // --- the disk tier ------------------------------------------------------------------------
   // After RecoverBlocks, before the first request, if there is a disk tier at all. Its devices are
-  // added to it already.
+  // added to it already. What they hold has to be restored before the first Tick, which begins to
+  // use the segments that hold nothing.
   void AttachDisk(std::unique_ptr<DiskTier> disk);
   // What a device held at the start. One that nobody can read (unknown space, impossible part) is
   // forgotten.

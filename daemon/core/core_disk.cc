@@ -22,7 +22,9 @@ Part PartOfDisk(const DiskRecord& record) {
 
 void Core::AttachDisk(std::unique_ptr<DiskTier> disk) {
   disk_ = std::move(disk);
-  disk_->Step(MonotonicTime{});
+  if (options_.disk_mode == DiskMode::kReadOnly) {
+    for (uint32_t device = 0; device < disk_->devices(); ++device) disk_->Retire(device);
+  }
 }
 
 void Core::RestoreDiskRecord(uint32_t device, const DiskRecord& record) {

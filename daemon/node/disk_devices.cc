@@ -22,6 +22,8 @@ std::string HostName() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
+std::string SpacesPath(const std::string& directory) { return directory + "/spaces"; }
+
 }  // namespace
 
 DiskMode ParseDiskMode(absl::string_view mode) {
@@ -66,6 +68,7 @@ absl::Status DiskDevices::OpenAll() {
     opened.directory = parts.second.empty() ? parts.first : parts.second;
     opened.capacity_bytes = options_.capacity_bytes;
     opened.device = std::move(device);
+    opened.spaces = std::make_unique<SpacesFileKeeper>(SpacesPath(opened.directory));
     devices_.push_back(std::move(opened));
   }
   return absl::OkStatus();
@@ -94,6 +97,25 @@ void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
                           {"records", absl::StrCat(contents[i].records.size())},
                           {"dropped_records", absl::StrCat(contents[i].dropped_records)}});
   }
+}
+
+std::vector<SpaceDescription> DiskDevices::ReadSpaces() const {
+  std::vector<SpaceDescription> all;
+  for (const Device& device : devices_) {
+    const absl::StatusOr<std::vector<SpaceDescription>> spaces =
+        ReadSpacesFile(SpacesPath(device.directory));
+    if (spaces.ok()) {
+      all.insert(all.end(), spaces->begin(), spaces->end());
+    } else {
+      LogError("spaces file not read", {{"why", std::string(spaces.status().message())}});
+    }
+  }
+  return all;
+}
+
+void DiskDevices::WriteSpaces(std::span<const SpaceDescription> spaces) {
+  if (ParseDiskMode(options_.mode) == DiskMode::kReadOnly) return;
+  for (Device& device : devices_) device.spaces->Write(spaces);
 }
 
 void DiskDevices::Report(uint32_t device, std::vector<DiskResult> results, bool out_of_service) {
@@ -170,12 +192,6 @@ std::vector<DiskDeviceStatus> DiskDevices::Status() const {
                    .stats = device.device->stats()});
   }
   return all;
-}
-
-std::vector<std::string> DiskDevices::SpacesPaths() const {
-  std::vector<std::string> paths;
-  for (const Device& device : devices_) paths.push_back(device.directory + "/spaces");
-  return paths;
 }
 
 std::optional<uint32_t> DiskDevices::Find(absl::string_view path) const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/core/core.h"
+#include "daemon/node/spaces_file.h"
 #include "daemon/node/task_queue.h"
 #include "storage/disk/disk_device.h"
 
@@ -52,14 +53,17 @@ class DiskDevices {
   // Gives the core a disk tier with these devices and what is on them.
   void AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now);
 
+  // The spaces of what is on the devices: memory may have been lost, and its list with it.
+  std::vector<SpaceDescription> ReadSpaces() const;
+  // Has every device remember these spaces; returns at once. A read-only tier stays as it is.
+  void WriteSpaces(std::span<const SpaceDescription> spaces);
+
   // Tells the core what the devices have reported. True if there was anything.
   bool TakeReports(Core& core, MonotonicTime now);
   // Passes the core's orders on. True if one could not be, and the core was told so.
   bool PassOrders(Core& core, MonotonicTime now);
 
   std::vector<DiskDeviceStatus> Status() const;
-  // Where each device keeps the list of spaces, so that its records can be understood.
-  std::vector<std::string> SpacesPaths() const;
   // The number of the device at `path`.
   std::optional<uint32_t> Find(absl::string_view path) const;
 
@@ -69,6 +73,7 @@ class DiskDevices {
     std::string directory;
     uint64_t capacity_bytes = 0;
     std::unique_ptr<DiskDevice> device;
+    std::unique_ptr<SpacesFileKeeper> spaces;
     std::deque<DiskCommand> waiting;  // for room in the device's queue
   };
   struct Reports {

@@ -119,22 +119,25 @@ absl::Status Node::StartServing() {
 absl::Status Node::OpenDisk() {
   if (options_.disk.paths.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(disk_, DiskDevices::Open(options_.disk, arena_->data(), tasks_.get()));
-  // The arena's own list is gone after a reboot.
-  for (const std::string& path : disk_->SpacesPaths()) {
-    const absl::StatusOr<std::vector<SpaceDescription>> spaces = ReadSpacesFile(path);
-    if (!spaces.ok()) {
-      LogError("spaces file not read; its chunks are forgotten",
-               {{"why", std::string(spaces.status().message())}});
-      continue;
-    }
-    for (const SpaceDescription& space : *spaces) {
-      RETURN_IF_ERROR(core_->OpenSpace(space).status());
-    }
+  for (const SpaceDescription& space : disk_->ReadSpaces()) {
+    const absl::Status opened = core_->OpenSpace(space).status();
+    if (!opened.ok()) LogError("space not opened", {{"why", std::string(opened.message())}});
   }
+  // Whoever lost its list, memory or a disk, has it again.
   if (!core_->spaces().empty()) WriteSpaces();
   SystemRandom random;
   disk_->AttachTo(*core_, random.Next(), SystemClock::Get().Now());
   return absl::OkStatus();
+}
+
+void Node::WriteSpaces() {
+  std::vector<SpaceDescription> all;
+  for (const auto& space : core_->spaces()) all.push_back(space->description);
+  if (const absl::Status written = WriteSpacesFile(spaces_path_, all); !written.ok()) {
+    // Serving goes on: after a restart a new space's chunks would merely not be found again.
+    LogError("spaces file not written", {{"why", std::string(written.message())}});
+  }
+  if (disk_ != nullptr) disk_->WriteSpaces(all);
 }
 
 void Node::WaitForFirstMemory() {
@@ -272,24 +275,8 @@ absl::Status Node::WithCore(MonotonicTime deadline,
 absl::StatusOr<SpaceHandle> Node::OpenSpace(const SpaceDescription& description) {
   const size_t known = core_->spaces().size();
   ASSIGN_OR_RETURN(const SpaceHandle handle, core_->OpenSpace(description));
-  if (core_->spaces().size() == known) return handle;
-  WriteSpaces();
+  if (core_->spaces().size() != known) WriteSpaces();
   return handle;
-}
-
-void Node::WriteSpaces() {
-  std::vector<SpaceDescription> all;
-  for (const auto& space : core_->spaces()) all.push_back(space->description);
-  std::vector<std::string> paths = {spaces_path_};
-  if (disk_ != nullptr) {
-    for (std::string& path : disk_->SpacesPaths()) paths.push_back(std::move(path));
-  }
-  for (const std::string& path : paths) {
-    if (const absl::Status written = WriteSpacesFile(path, all); !written.ok()) {
-      // Serving goes on: after a restart this space's chunks would merely not be found again.
-      LogError("spaces file not written", {{"why", std::string(written.message())}});
-    }
-  }
 }
 
 void Node::VerifySoon(SpaceHandle space, std::span<const KeyHash> keys) {

@@ -6,11 +6,14 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/byte_order.h"
 #include "common/crc32c.h"
 #include "common/file_descriptor.h"
+#include "daemon/node/log.h"
 #include "daemon/node/spaces_format.h"
 #include "transport/local/message_codec.h"
 
@@ -28,6 +31,29 @@ absl::Status WriteAll(const FileDescriptor& file, std::span<const uint8_t> bytes
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
   return absl::OkStatus();
+}
+
+absl::Status SyncDirectoryOf(const std::string& path) {
+  const std::string directory = std::filesystem::path(path).parent_path();
+  const FileDescriptor file(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!file || fsync(file.get()) != 0)
+    return ErrnoStatus(errno, absl::StrCat("syncing ", directory));
+  return absl::OkStatus();
+}
+
+absl::Status ReplaceFile(const std::string& path, std::span<const uint8_t> bytes, bool sync) {
+  const std::string temporary = path + ".new";
+  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) return ErrnoStatus(errno, absl::StrCat("creating ", temporary));
+  RETURN_IF_ERROR(WriteAll(file, bytes));
+  if (sync && fsync(file.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("syncing ", temporary));
+  }
+  file.Reset();
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("renaming ", temporary));
+  }
+  return sync ? SyncDirectoryOf(path) : absl::OkStatus();
 }
 
 }  // namespace
@@ -88,17 +114,7 @@ absl::StatusOr<std::vector<SpaceDescription>> DecodeSpaces(std::span<const uint8
 }
 
 absl::Status WriteSpacesFile(const std::string& path, std::span<const SpaceDescription> spaces) {
-  const std::string temporary = path + ".new";
-  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("creating ", temporary));
-  RETURN_IF_ERROR(WriteAll(file, EncodeSpaces(spaces)));
-  // A name that survives a power loss must not lead to bytes that did not.
-  if (fdatasync(file.get()) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", temporary));
-  file.Reset();
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("renaming ", temporary));
-  }
-  return absl::OkStatus();
+  return ReplaceFile(path, EncodeSpaces(spaces), /*sync=*/false);
 }
 
 absl::StatusOr<std::vector<SpaceDescription>> ReadSpacesFile(const std::string& path) {
@@ -123,6 +139,41 @@ absl::StatusOr<std::vector<SpaceDescription>> ReadSpacesFile(const std::string& 
   absl::StatusOr<std::vector<SpaceDescription>> spaces = DecodeSpaces(bytes);
   if (!spaces.ok()) return Annotate(spaces.status(), path);
   return spaces;
+}
+
+SpacesFileKeeper::SpacesFileKeeper(std::string path)
+    : path_(std::move(path)), thread_([this] { Run(); }) {}
+
+SpacesFileKeeper::~SpacesFileKeeper() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void SpacesFileKeeper::Write(std::span<const SpaceDescription> spaces) {
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = EncodeSpaces(spaces);
+  }
+  changed_.notify_one();
+}
+
+void SpacesFileKeeper::Run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stop_ || waiting_; });
+    if (!waiting_) return;
+    const std::vector<uint8_t> bytes = *std::exchange(waiting_, std::nullopt);
+    lock.unlock();
+    if (const absl::Status written = ReplaceFile(path_, bytes, /*sync=*/true); !written.ok()) {
+      // Serving goes on: after a reboot a new space's chunks would merely not be found again.
+      LogError("spaces file not written", {{"why", std::string(written.message())}});
+    }
+    lock.lock();
+  }
 }
 
 }  // namespace larder

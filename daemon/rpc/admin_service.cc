@@ -69,6 +69,7 @@ void FillDisk(const DiskTier& tier, const DiskDevices& devices, const CoreStats&
   disk->set_demoting_bytes(core.demoting_bytes);
   disk->set_free_segments(stats.free_segments);
   for (const DiskDeviceStatus& device : devices.Status()) {
+    const auto number = static_cast<uint32_t>(disk->devices_size());
     v1::DiskDeviceStatus* status = disk->add_devices();
     status->set_path(device.path);
     status->set_engine(device.engine);
@@ -81,6 +82,7 @@ void FillDisk(const DiskTier& tier, const DiskDevices& devices, const CoreStats&
     status->set_bytes_written(device.stats.written_bytes);
     status->set_metadata_bytes(device.stats.metadata_bytes);
     status->set_out_of_service(device.stats.out_of_service);
+    status->set_retired(tier.IsRetired(number));
   }
 }
 

@@ -387,9 +387,9 @@ void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) 
 void DiskTier::Step(MonotonicTime now) {
   for (uint32_t i = 0; i < devices_.size(); ++i) {
     Device& device = devices_[i];
-    if (device.out_of_service) continue;
+    // What no room is made for need not go.
+    if (device.out_of_service || device.retired) continue;
     StepReclaim(i, now);
-    if (device.retired) continue;
     if (const auto opening = device.pool.NextOpening()) {
       DiskRecord place;
       place.segment = opening->segment;

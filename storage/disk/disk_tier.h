@@ -72,8 +72,9 @@ class DiskTier {
   void Forget(uint32_t device, const DiskRecord& record);
   // What is on it is there no longer; its results may still come in.
   void TakeOutOfService(uint32_t device);
-  // Nothing new is written to it.
+  // Nothing new is written to it, and nothing on it makes room.
   void Retire(uint32_t device) { devices_[device].retired = true; }
+  bool IsRetired(uint32_t device) const { return devices_[device].retired; }
 
   // The complete chunk of `key`, or kNoDiskChunk.
   DiskChunkIndex Find(uint32_t space, const KeyHash& key, int64_t now_unix_ms) const;

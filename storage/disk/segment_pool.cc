@@ -16,10 +16,8 @@ constexpr uint64_t kNearlyDeadDivisor = 16;
 
 SegmentPool::SegmentPool(const DiskGeometry& geometry, std::span<const uint64_t> generations,
                          uint64_t highest_generation)
-    : geometry_(geometry),
-      segments_(geometry.segments),
-      next_generation_(highest_generation + 1),
-      free_segments_(geometry.segments) {
+    : geometry_(geometry), segments_(geometry.segments), free_segments_(geometry.segments) {
+  next_generation_ = std::max(next_generation_, highest_generation + 1);
   for (size_t i = 0; i < std::min(generations.size(), segments_.size()); ++i) {
     segments_[i].generation = generations[i];
     next_generation_ = std::max(next_generation_, generations[i] + 1);

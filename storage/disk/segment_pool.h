@@ -33,7 +33,8 @@ class SegmentPool {
     uint64_t generation = 0;
   };
 
-  // What the device's segment headers say, and the highest generation that was ever seen on it.
+  // `generations` is what the device's segment headers say, and all that are given out are higher
+  // than `highest_generation` (DiskContents).
   SegmentPool(const DiskGeometry& geometry, std::span<const uint64_t> generations,
               uint64_t highest_generation);
 

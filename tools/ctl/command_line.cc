@@ -51,6 +51,29 @@ struct CommandSpec {
   void (*declare)(CLI::App* app, Invocation* invocation, RawOptions* raw);
 };
 
+const char* TimeoutDefault(Command command) {
+  switch (command) {
+    case Command::kClear:
+      return kClearTimeoutDefault;
+    case Command::kVerify:
+      return kVerifyTimeoutDefault;
+    case Command::kTop:
+      return kTopTimeoutDefault;
+    default:
+      return kTimeoutDefault;
+  }
+}
+
+void DeclareDaemon(CLI::App* app, Command command, Invocation* invocation, RawOptions* raw) {
+  app->add_option("--address", invocation->address,
+                  "Daemon's gRPC address, HOST:PORT or unix:PATH ($LARDER_ADDRESS)")
+      ->capture_default_str()
+      ->type_name("ADDRESS");
+  app->add_option("--timeout", raw->timeout,
+                  absl::StrCat("How long each answer may take [", TimeoutDefault(command), "]"))
+      ->type_name("DURATION");
+}
+
 void DeclareSpaceId(CLI::App* app, RawOptions* raw) {
   app->add_option("--space", raw->space,
                   "Space by its id, or by its beginning; not needed when there is only one")
@@ -188,6 +211,13 @@ void DeclareDiskWithPayloads(CLI::App* app, Invocation* invocation, RawOptions* 
                 "Does not read payloads, which takes most of the time");
 }
 
+void DeclareDiskRetire(CLI::App* app, Invocation* invocation, RawOptions* raw) {
+  app->add_option("--path", invocation->disk.path, "The device, as the command status names it")
+      ->required()
+      ->type_name("PATH");
+  DeclareDaemon(app, Command::kDiskRetire, invocation, raw);
+}
+
 constexpr CommandSpec kCommands[] = {
     {Command::kStatus, "status", "How the daemon is: memory, chunks, clients", DeclareNothing},
     {Command::kSpaces, "spaces", "The spaces and what happened in them", DeclareNothing},
@@ -207,28 +237,17 @@ constexpr CommandSpec kCommands[] = {
     {Command::kVersion, "version", "The versions of larderctl and of the daemon", DeclareNothing},
 };
 
-// Of "larderctl disk". They ask no daemon; the one that has the device must have ended.
+// Of "larderctl disk". Most ask no daemon; the one that has the device must have ended.
 constexpr CommandSpec kDiskCommands[] = {
     {Command::kDiskList, "list", "What a device is, and its segments", DeclareDisk},
     {Command::kDiskVerify, "verify", "Compares a device with its index, and checks every payload",
      DeclareDiskWithPayloads},
     {Command::kDiskRebuild, "rebuild", "Makes the index anew from what the device holds",
      DeclareDiskWithPayloads},
+    {Command::kDiskRetire, "retire", "Has the daemon write nothing more to a device",
+     DeclareDiskRetire},
 };
 constexpr char kDiskName[] = "disk";
-
-const char* TimeoutDefault(Command command) {
-  switch (command) {
-    case Command::kClear:
-      return kClearTimeoutDefault;
-    case Command::kVerify:
-      return kVerifyTimeoutDefault;
-    case Command::kTop:
-      return kTopTimeoutDefault;
-    default:
-      return kTimeoutDefault;
-  }
-}
 
 void DeclareJson(CLI::App* app, Invocation* invocation) {
   app->add_flag("--json", invocation->json, "Prints JSON, for programs");
@@ -236,13 +255,7 @@ void DeclareJson(CLI::App* app, Invocation* invocation) {
 
 void DeclareCommon(CLI::App* app, Command command, Invocation* invocation, RawOptions* raw) {
   DeclareJson(app, invocation);
-  app->add_option("--address", invocation->address,
-                  "Daemon's gRPC address, HOST:PORT or unix:PATH ($LARDER_ADDRESS)")
-      ->capture_default_str()
-      ->type_name("ADDRESS");
-  app->add_option("--timeout", raw->timeout,
-                  absl::StrCat("How long each answer may take [", TimeoutDefault(command), "]"))
-      ->type_name("DURATION");
+  DeclareDaemon(app, command, invocation, raw);
 }
 
 absl::StatusOr<std::string> ParseHexDigits(absl::string_view option, const std::string& text) {
@@ -401,7 +414,7 @@ absl::StatusOr<Invocation> ParseCommandLine(const std::vector<std::string>& argu
     DeclareCommon(subcommand, spec.command, &invocation, &raw);
     subcommands.emplace_back(subcommand, spec.command);
   }
-  CLI::App* disk = app.add_subcommand(kDiskName, "Devices of the disk tier, without a daemon");
+  CLI::App* disk = app.add_subcommand(kDiskName, "Devices of the disk tier");
   disk->require_subcommand(1);
   for (const CommandSpec& spec : kDiskCommands) {
     CLI::App* subcommand = disk->add_subcommand(spec.name, spec.description);

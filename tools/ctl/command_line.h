@@ -62,6 +62,7 @@ struct Invocation {
     kDiskList,
     kDiskVerify,
     kDiskRebuild,
+    kDiskRetire,
   };
 
   Command command = Command::kPrintText;

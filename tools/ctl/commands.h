@@ -32,6 +32,8 @@ absl::StatusOr<ExitCode> RunGet(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDiskList(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDiskVerify(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDiskRebuild(const Invocation& invocation);
+// Through the Admin service.
+absl::StatusOr<ExitCode> RunDiskRetire(const Invocation& invocation);
 
 // top_command.cc
 absl::StatusOr<ExitCode> RunTop(const Invocation& invocation);

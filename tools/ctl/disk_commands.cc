@@ -10,6 +10,7 @@
 #include "storage/disk/disk_scan.h"
 #include "tools/console/table.h"
 #include "tools/console/units.h"
+#include "tools/ctl/admin_client.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/proto_json.h"
 #include "tools/ctl/render.h"
@@ -217,6 +218,17 @@ absl::StatusOr<ExitCode> RunDiskRebuild(const Invocation& invocation) {
       absl::StrCat(FormatCount(rebuild->index_records), " records; left out ",
                    FormatCount(rebuild->replaced_records), " that were written again later"));
   std::fputs(FieldLines(fields).c_str(), stdout);
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RunDiskRetire(const Invocation& invocation) {
+  AdminClient admin(invocation.address, invocation.timeout);
+  v1::RetireDiskRequest request;
+  request.set_path(invocation.disk.path);
+  RETURN_IF_ERROR(admin.Call(&v1::Admin::Stub::RetireDisk, request).status());
+  std::fputs(invocation.json ? ToText({{"retired", invocation.disk.path}}).c_str()
+                             : "nothing more is written to it; what is on it is read on\n",
+             stdout);
   return ExitCode::kOk;
 }
 

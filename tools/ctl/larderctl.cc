@@ -57,6 +57,8 @@ absl::StatusOr<ExitCode> Dispatch(const Invocation& invocation) {
       return RunDiskVerify(invocation);
     case Command::kDiskRebuild:
       return RunDiskRebuild(invocation);
+    case Command::kDiskRetire:
+      return RunDiskRetire(invocation);
   }
   return absl::InternalError("no such command");
 }

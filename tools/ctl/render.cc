@@ -120,8 +120,9 @@ void AppendDisk(const v1::DiskStatus& disk,
     fields->push_back(
         {"", absl::StrCat(
                  device.path(), ": ", device.out_of_service() ? "out of service" : device.engine(),
-                 ", read ", FormatBytes(device.bytes_read()), ", written ",
-                 FormatBytes(device.bytes_written()), ", failed ", FormatCount(device.failed()))});
+                 device.retired() ? ", retired" : "", ", read ", FormatBytes(device.bytes_read()),
+                 ", written ", FormatBytes(device.bytes_written()), ", failed ",
+                 FormatCount(device.failed()))});
   }
 }
 

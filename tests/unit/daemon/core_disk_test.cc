@@ -25,6 +25,7 @@ class CoreDiskTest : public ::testing::Test {
     tier_->AddDevice({.device = {1, 1}, .segment_bytes = uint64_t{1} << 17, .segments = segments},
                      {});
     core().AttachDisk(std::move(tier));
+    core().Tick(harness_.now);
     Settle();
   }
 
@@ -185,6 +186,44 @@ TEST_F(CoreDiskTest, ARestartFindsWhatIsOnDisk) {
     EXPECT_TRUE(next->IsVisible(space_, key)) << key;
   }
   EXPECT_EQ(next->core().disk()->Stats().records, records.size());
+}
+
+TEST_F(CoreDiskTest, ARestartOpensNoSegmentThatHoldsSomething) {
+  PutMany(1, 2 * kGranules);
+  std::vector<DiskRecord> records;
+  for (DiskChunkIndex i = 0; i < tier_->end_index(); ++i) {
+    if (tier_->ListAt(i)) tier_->AppendRecords(i, &records);
+  }
+  std::set<uint32_t> occupied;
+  for (const DiskRecord& record : records) occupied.insert(record.segment);
+  ASSERT_TRUE(occupied.contains(0));
+  constexpr uint64_t kHighestGeneration = 1000;
+  const auto next = harness_.AfterKill();
+  auto tier = std::make_unique<DiskTier>(DiskTierOptions{}, next->now);
+  tier->AddDevice({.device = {1, 1}, .segment_bytes = uint64_t{1} << 17, .segments = 16},
+                  std::vector<uint64_t>(16, 1), kHighestGeneration);
+  next->core().AttachDisk(std::move(tier));
+  for (const DiskRecord& record : records) next->core().RestoreDiskRecord(0, record);
+  next->core().Tick(next->now);
+  const std::vector<DiskOrder> orders = next->core().TakeDiskOrders();
+  ASSERT_EQ(orders.size(), 1u);
+  EXPECT_EQ(orders[0].command.kind, DiskCommand::Kind::kOpenSegment);
+  EXPECT_FALSE(occupied.contains(orders[0].command.record.segment));
+  EXPECT_GT(orders[0].command.record.generation, kHighestGeneration);
+}
+
+TEST(CoreReadOnlyDiskTest, OrdersNothing) {
+  CoreHarness harness(kGranules, {.disk_mode = DiskMode::kReadOnly, .disk_ready_fraction = 0.25});
+  auto tier = std::make_unique<DiskTier>(DiskTierOptions{}, harness.now);
+  tier->AddDevice({.device = {1, 1}, .segment_bytes = uint64_t{1} << 17, .segments = 1}, {});
+  harness.core().AttachDisk(std::move(tier));
+  const SpaceHandle space = harness.Open();
+  const SessionId session = harness.OpenSession();
+  for (uint64_t key = 1; key <= 2 * kGranules; ++key) {
+    ASSERT_TRUE(harness.Put(session, space, key));
+    harness.core().Tick(harness.now);
+  }
+  EXPECT_TRUE(harness.core().TakeDiskOrders().empty());
 }
 
 TEST_F(CoreDiskTest, ListsAndClearsBothTiers) {

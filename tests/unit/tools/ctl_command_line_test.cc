@@ -73,7 +73,8 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
                                                           {"version"},
                                                           {"disk", "list", "--path=d"},
                                                           {"disk", "verify", "--path=d"},
-                                                          {"disk", "rebuild", "--path=d"}};
+                                                          {"disk", "rebuild", "--path=d"},
+                                                          {"disk", "retire", "--path=d"}};
   for (std::vector<std::string> command : commands) {
     SCOPED_TRACE(command.front());
     command.push_back("--json");
@@ -98,6 +99,12 @@ TEST(CtlCommandLine, DiskCommandsNeedADevice) {
   EXPECT_TRUE(parsed->disk.headers_only);
   EXPECT_EQ(Parse({"disk", "list", "--path=d"})->command, Command::kDiskList);
   EXPECT_EQ(Parse({"disk", "rebuild", "--path=d"})->command, Command::kDiskRebuild);
+  const absl::StatusOr<Invocation> retire =
+      Parse({"disk", "retire", "--path=d", "--address=unix:/a", "--timeout=1s"});
+  ASSERT_TRUE(retire.ok()) << retire.status();
+  EXPECT_EQ(retire->command, Command::kDiskRetire);
+  EXPECT_EQ(retire->address, "unix:/a");
+  EXPECT_EQ(retire->timeout, absl::Seconds(1));
   ErrorOf({"disk"});
   ErrorOf({"disk", "mend", "--path=d"});
   ErrorOf({"disk", "list", "--path=d", "--headers-only"});
