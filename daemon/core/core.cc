@@ -11,6 +11,9 @@ namespace {
 // Bound on the work of one reservation: how many chunks may be evicted for it.
 constexpr uint32_t kEvictionsPerReservationMax = 1024;
 
+// Chunks that wait to be written through; further ones are written when they leave memory.
+constexpr size_t kUnsavedMax = size_t{1} << 20;
+
 // Bounds on the work of one Tick.
 constexpr int kExpiriesPerTickMax = 4096;
 
@@ -402,7 +405,12 @@ std::vector<absl::Status> Core::Commit(SessionId session, std::span<const Reserv
   // Deepest first, so that a chunk is always newer than the ones that need it.
   for (size_t i = committed.size(); i-- > 0;) catalog_.Touch(committed[i], now);
   if (disk_ != nullptr && options_.disk_mode == DiskMode::kWriteThrough) {
-    for (ChunkIndex chunk : committed) WriteThrough(chunk, now);
+    for (ChunkIndex chunk : committed) {
+      if (unsaved_.size() < kUnsavedMax) {
+        unsaved_.emplace_back(chunk, catalog_.chunk(chunk).generation);
+      }
+    }
+    WriteThrough(now);
   }
   return statuses;
 }

@@ -252,7 +252,8 @@ class Core {
   // used, if asked.
   uint64_t CountOnDisk(SpaceHandle space, std::span<const KeyHash> keys, bool use,
                        MonotonicTime now);
-  void WriteThrough(ChunkIndex chunk, MonotonicTime now);
+  // Writes what was stored and is not on disk yet, as far as there is room on the way.
+  void WriteThrough(MonotonicTime now);
   ChunkInfo InfoOf(ChunkIndex chunk) const;
   ChunkInfo DiskInfoOf(const DiskTier::Listed& listed) const;
   std::optional<ChunkIndex> NextCursor(ChunkIndex cursor) const;
@@ -288,6 +289,8 @@ class Core {
   absl::flat_hash_map<ChunkIndex, Demotion> demotions_;
   absl::flat_hash_map<uint64_t, ChunkIndex> demotion_tokens_;
   std::deque<Ready> ready_;  // first to leave first
+  // With write-through: chunks and their generations, in the order in which they were stored.
+  std::deque<std::pair<ChunkIndex, uint32_t>> unsaved_;
   uint64_t loads_ended_ = 0;
 
   uint64_t next_handle_ = 1;

@@ -105,6 +105,7 @@ void Core::SetReady(ChunkIndex index) {
 
 void Core::PrepareEvictions(MonotonicTime now) {
   if (disk_ == nullptr || options_.disk_mode == DiskMode::kReadOnly) return;
+  WriteThrough(now);
   const auto wanted = static_cast<uint64_t>(options_.disk_ready_fraction *
                                             static_cast<double>(allocator_.capacity_bytes()));
   for (int i = 0; i < kDemotionsPerCallMax; ++i) {
@@ -120,12 +121,16 @@ void Core::PrepareEvictions(MonotonicTime now) {
   }
 }
 
-void Core::WriteThrough(ChunkIndex chunk, MonotonicTime now) {
-  if (catalog_.chunk(chunk).state != Chunk::State::kVisible || demotions_.contains(chunk)) return;
-  if (stats_.demoting_bytes >= InFlightMax(options_.demoting_bytes_max)) return;
-  if (IsOnDisk(chunk)) return;
-  bool give_up;
-  (void)StartDemotion(chunk, /*leaves=*/false, now, &give_up);
+void Core::WriteThrough(MonotonicTime now) {
+  while (!unsaved_.empty() && stats_.demoting_bytes < InFlightMax(options_.demoting_bytes_max)) {
+    const auto [index, generation] = unsaved_.front();
+    const Chunk& chunk = catalog_.chunk(index);
+    const bool wanted = chunk.generation == generation && chunk.state == Chunk::State::kVisible &&
+                        !demotions_.contains(index) && !IsOnDisk(index);
+    bool give_up = true;
+    if (wanted && !StartDemotion(index, /*leaves=*/false, now, &give_up) && !give_up) return;
+    unsaved_.pop_front();
+  }
 }
 
 bool Core::StartDemotion(ChunkIndex index, bool leaves, MonotonicTime now, bool* give_up) {

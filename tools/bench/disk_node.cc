@@ -84,7 +84,7 @@ class DiskSpace {
               .status);
       first += window;
       put += window;
-      RETURN_IF_ERROR(WaitForDemotions(begin.disk_demotions + put - std::min(put, kAheadMax)));
+      RETURN_IF_ERROR(WaitForDemotions(begin.disk_demotions + put - std::min(put, ahead_max_)));
     }
     return WaitForDemotions(begin.disk_demotions + put);
   }
@@ -117,14 +117,16 @@ class DiskSpace {
   static constexpr size_t kWindow = 64;
 
  private:
-  static constexpr uint64_t kAheadMax = 512;
+  static constexpr uint64_t kAheadBytesMax = kMiB;
+  static constexpr uint64_t kChunkOverheadBytes = 2048;
   static constexpr size_t kMatchWindow = 1000;
 
   DiskSpace(Client* client, ClientSpace space, ChunkMemory memory, std::vector<Sha256Digest> keys)
       : client_(client),
         space_(std::move(space)),
         memory_(std::move(memory)),
-        keys_(std::move(keys)) {}
+        keys_(std::move(keys)),
+        ahead_max_(kAheadBytesMax / (memory_.chunk(0).size() + kChunkOverheadBytes)) {}
 
   // Until so many chunks are written or nothing is on its way any more.
   absl::Status WaitForDemotions(uint64_t demotions) {
@@ -143,6 +145,7 @@ class DiskSpace {
   ClientSpace space_;
   ChunkMemory memory_;
   std::vector<Sha256Digest> keys_;
+  uint64_t ahead_max_;
 };
 
 // CPU time of a process's first thread, which is a daemon's event loop.

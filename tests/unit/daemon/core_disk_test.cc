@@ -258,6 +258,15 @@ class WriteThroughTest : public CoreDiskTest {
   WriteThroughTest() : CoreDiskTest({.disk_mode = DiskMode::kWriteThrough}) {}
 };
 
+TEST_F(WriteThroughTest, WhatFindsNoRoomOnTheWayIsWrittenLater) {
+  for (uint64_t key = 1; key <= kGranules / 2; ++key) {
+    ASSERT_TRUE(harness_.Put(session_, space_, key));
+  }
+  EXPECT_LE(core().Stats().demoting_bytes, harness_.data_bytes() / 4 + kTestGranuleBytes);
+  Settle();
+  for (uint64_t key = 1; key <= kGranules / 2; ++key) EXPECT_TRUE(OnDisk(key)) << key;
+}
+
 // A single long prefix has one leaf: that this is being written must not keep its ancestors.
 TEST_F(WriteThroughTest, ALongPrefixIsStoredWhileTheDiskIsSlow) {
   for (uint64_t key = 1; key <= 4 * kGranules; ++key) {
