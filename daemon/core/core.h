@@ -242,6 +242,7 @@ class Core {
   void PrepareEvictions(MonotonicTime now);
   // False when it cannot be written now; `give_up` says that it need not be tried again.
   bool StartDemotion(ChunkIndex chunk, bool leaves, MonotonicTime now, bool* give_up);
+  void FinishTransfer(const DiskTier::Finished& finished, MonotonicTime now);
   void FinishDemotion(ChunkIndex chunk);
   bool StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now);
   void FinishLoad(const ChunkName& name, MonotonicTime now);

@@ -303,23 +303,27 @@ void Core::FreeBlock(BlockIndex block) {
 
 void Core::OnDiskResult(const DiskResult& result, MonotonicTime now) {
   const std::optional<DiskTier::Finished> finished = disk_->OnResult(result);
+  if (finished) FinishTransfer(*finished, now);
   disk_->Step(now);
-  if (!finished) return;
-  if (const auto load = load_tokens_.find(finished->token); load != load_tokens_.end()) {
+  // Also when a segment was opened: that is what writes may have waited for.
+  PrepareEvictions(now);
+}
+
+void Core::FinishTransfer(const DiskTier::Finished& finished, MonotonicTime now) {
+  if (const auto load = load_tokens_.find(finished.token); load != load_tokens_.end()) {
     const ChunkName name = load->second;
     load_tokens_.erase(load);
     Loading& loading = loads_.at(name);
-    loading.failed |= !finished->ok;
+    loading.failed |= !finished.ok;
     if (--loading.pending == 0) FinishLoad(name, now);
-  } else if (const auto write = demotion_tokens_.find(finished->token);
+  } else if (const auto write = demotion_tokens_.find(finished.token);
              write != demotion_tokens_.end()) {
     const ChunkIndex chunk = write->second;
     demotion_tokens_.erase(write);
     Demotion& demotion = demotions_.at(chunk);
-    demotion.failed |= !finished->ok;
+    demotion.failed |= !finished.ok;
     if (--demotion.pending == 0) FinishDemotion(chunk);
   }
-  PrepareEvictions(now);
 }
 
 void Core::OnDeviceOutOfService(uint32_t device) {
