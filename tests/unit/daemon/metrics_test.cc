@@ -87,9 +87,18 @@ std::set<std::string> DocumentedFamilies() {
   return families;
 }
 
+// With a disk tier, so that its metrics are served too.
+NodeOptions OptionsWithDisk(const std::string& directory) {
+  NodeOptions options = TestNodeOptions(directory, uint64_t{64} << 20);
+  options.disk.paths = directory + "/disk";
+  options.disk.capacity_bytes = uint64_t{256} << 20;
+  options.disk.segment_bytes = uint64_t{8} << 20;
+  return options;
+}
+
 class MetricsTest : public testing::Test {
  protected:
-  MetricsTest() : node_(TestNodeOptions(directory_.path(), uint64_t{64} << 20)) {
+  MetricsTest() : node_(OptionsWithDisk(directory_.path())) {
     auto server = MetricsServer::Start({.listen = "127.0.0.1:0"}, &*node_);
     EXPECT_TRUE(server.ok()) << server.status();
     if (server.ok()) server_ = *std::move(server);
