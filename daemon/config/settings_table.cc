@@ -182,6 +182,12 @@ constexpr Setting kSettings[] = {
      .choices = "write-back|write-through|read-only",
      .doc = "When chunks are written to disk: write-back: shortly before they would leave memory;\n"
             "write-through: as soon as they are stored; read-only: never."},
+    {.name = "disk.admission",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.node.disk.admission; },
+     .choices = "all|second-sight",
+     .doc = "What write-back writes: all; second-sight: what was used since it was stored, or was\n"
+            "about to leave memory once before. The latter wears the disk several times less."},
     {.name = "disk.owner",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.disk.owner; },

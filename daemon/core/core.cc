@@ -32,7 +32,8 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
       blocks_(blocks),
       unix_ms_at_zero_(unix_ms - now.nanoseconds / 1'000'000),
       allocator_(options.backed_bytes, options.granule_bytes),
-      catalog_(options.hash_seed) {
+      catalog_(options.hash_seed),
+      disk_admission_(options.disk_admission) {
   stats_.data_bytes = options.data_bytes;
 }
 

@@ -242,6 +242,7 @@ class Core {
   void PrepareEvictions(MonotonicTime now);
   // False when it cannot be written now; `give_up` says that it need not be tried again.
   bool StartDemotion(ChunkIndex chunk, bool leaves, MonotonicTime now, bool* give_up);
+  bool IsWorthWriting(ChunkIndex chunk);
   void FinishTransfer(const DiskTier::Finished& finished, MonotonicTime now);
   void FinishDemotion(ChunkIndex chunk);
   bool StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now);
@@ -285,6 +286,7 @@ class Core {
   MonotonicTime orphans_end_;
 
   std::unique_ptr<DiskTier> disk_;  // null: none
+  DiskAdmission disk_admission_;
   absl::flat_hash_map<ChunkName, Loading> loads_;
   absl::flat_hash_map<uint64_t, ChunkName> load_tokens_;
   absl::flat_hash_map<ChunkIndex, Demotion> demotions_;

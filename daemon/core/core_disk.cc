@@ -115,10 +115,18 @@ void Core::PrepareEvictions(MonotonicTime now) {
     const ChunkIndex victim = catalog_.Victim(kLooksPerVictimMax);
     if (victim == kNoChunk) return;
     bool give_up = true;
-    if (!IsOnDisk(victim) && StartDemotion(victim, /*leaves=*/true, now, &give_up)) continue;
-    if (!give_up) return;
+    const bool write = !IsOnDisk(victim) && IsWorthWriting(victim);
+    if (write && StartDemotion(victim, /*leaves=*/true, now, &give_up)) continue;
+    if (write && !give_up) return;
     SetReady(victim);
   }
+}
+
+bool Core::IsWorthWriting(ChunkIndex index) {
+  const Chunk& chunk = catalog_.chunk(index);
+  if (disk_admission_.Admit(chunk.key, chunk.uses)) return true;
+  ++stats_.refused_admission;
+  return false;
 }
 
 void Core::WriteThrough(MonotonicTime now) {

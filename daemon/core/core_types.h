@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "kernels/format/manifest.h"
+#include "storage/disk/disk_admission.h"
 
 namespace larder {
 
@@ -39,6 +40,7 @@ struct CoreOptions {
   // Pinned chunks may take this share of the arena, so that pins cannot starve everyone else.
   double pinned_fraction_max = 0.5;
   DiskMode disk_mode = DiskMode::kWriteBack;
+  DiskAdmissionKind disk_admission = DiskAdmissionKind::kAll;
   // This share of the arena is kept free or ready to be freed at once, by writing what will leave
   // next ahead of time.
   double disk_ready_fraction = 1.0 / 16;
@@ -180,6 +182,7 @@ struct CoreStats {
   uint64_t reserve_no_space = 0, expired_reservations = 0;
   uint64_t demoting_bytes = 0, loading_bytes = 0, ready_bytes = 0;
   uint64_t disk_loads = 0, disk_loads_failed = 0;       // chunks
+  uint64_t refused_admission = 0;                       // chunks that were not worth a write
   uint64_t demotions = 0, dropped_before_demotion = 0;  // chunks; the latter were not saved in time
   std::array<uint64_t, kRemovalCauses> removed_chunks{};
 };

@@ -250,6 +250,8 @@ void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
         disk.devices_out_of_service);
   gauge("larder_disk_loading_bytes", "Bytes on their way into memory.", core.loading_bytes);
   gauge("larder_disk_demoting_bytes", "Bytes on their way to disk.", core.demoting_bytes);
+  gauge("larder_disk_budget_bytes", "Bytes that the endurance budget lets be written now.",
+        disk.budget_bytes);
   counter("larder_disk_loads_total", "Chunks brought back into memory.", core.disk_loads);
   counter("larder_disk_loads_failed_total", "Chunks that could not be brought back.",
           core.disk_loads_failed);
@@ -266,6 +268,8 @@ void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
   counter("larder_disk_corrupt_records_total", "Records whose checksum was wrong.",
           disk.corrupt_records);
   counter("larder_disk_failed_writes_total", "Writes that failed.", disk.failed_writes);
+  counter("larder_disk_refused_by_admission_total", "Chunks that were not worth a write.",
+          core.refused_admission);
   counter("larder_disk_refused_by_budget_total", "Writes refused by the endurance budget.",
           disk.refused_budget);
 }

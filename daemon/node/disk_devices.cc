@@ -31,6 +31,10 @@ DiskMode ParseDiskMode(absl::string_view mode) {
   return mode == "read-only" ? DiskMode::kReadOnly : DiskMode::kWriteBack;
 }
 
+DiskAdmissionKind ParseDiskAdmission(absl::string_view admission) {
+  return admission == "second-sight" ? DiskAdmissionKind::kSecondSight : DiskAdmissionKind::kAll;
+}
+
 absl::StatusOr<std::unique_ptr<DiskDevices>> DiskDevices::Open(const DiskOptions& options,
                                                                std::span<uint8_t> arena,
                                                                TaskQueue* tasks) {

@@ -26,13 +26,15 @@ struct DiskOptions {
   uint64_t segment_bytes = uint64_t{128} << 20;
   std::string owner;                 // the node's name; empty: the host's
   std::string mode = "write-back";   // or write-through, read-only
+  std::string admission = "all";     // or second-sight
   std::string engine = "auto";       // or io_uring, threads
   uint64_t write_bytes_per_day = 0;  // of all devices together; 0: no limit
   absl::Duration io_timeout = absl::Seconds(10);
 };
 
-// What the core is told of `options.mode`.
+// What the core is told of the options.
 DiskMode ParseDiskMode(absl::string_view mode);
+DiskAdmissionKind ParseDiskAdmission(absl::string_view admission);
 
 struct DiskDeviceStatus {
   std::string path;

@@ -66,6 +66,7 @@ absl::Status Node::Init() {
   core_options.backed_bytes = arena_->backed_bytes();
   core_options.hash_seed = random.Next();
   core_options.disk_mode = ParseDiskMode(options_.disk.mode);
+  core_options.disk_admission = ParseDiskAdmission(options_.disk.admission);
   core_ = std::make_unique<Core>(core_options, &arena_->blocks(), now, UnixMs());
   spaces_path_ = options_.arena.directory + "/spaces";
   if (arena_->recovered()) RETURN_IF_ERROR(RecoverSpaces());

@@ -342,8 +342,7 @@ absl::Status RequestHandler::CountKeys(Opcode opcode, MessageReader& reader, Mon
 absl::Status RequestHandler::Stats(MessageReader& reader) {
   RETURN_IF_ERROR(reader.Finish("stats"));
   const CoreStats stats = core_->Stats();
-  const DiskTierStats disk =
-      core_->disk() == nullptr ? DiskTierStats{} : core_->disk()->Stats();
+  const DiskTierStats disk = core_->disk() == nullptr ? DiskTierStats{} : core_->disk()->Stats();
   writer_.Write(StatsReply{
       .data_bytes = stats.data_bytes,
       .used_bytes = stats.used_bytes,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "common/check.h"
 
@@ -99,7 +100,9 @@ void Catalog::SetExpiry(ChunkIndex chunk_index, MonotonicTime expiry) {
 }
 
 void Catalog::Touch(ChunkIndex chunk, MonotonicTime now) {
-  chunks_[chunk].last_use = now;
+  Chunk& touched = chunks_[chunk];
+  touched.last_use = now;
+  if (touched.uses < std::numeric_limits<uint8_t>::max()) ++touched.uses;
   recency_.Touch(chunk);
 }
 

@@ -44,6 +44,7 @@ struct Chunk {
   uint32_t generation = 0;  // how many chunks had this index before
   State state = State::kFree;
   bool pinned = false;
+  uint8_t uses = 0;  // touches, that of the storing too; stops counting at the largest value
 };
 
 // Pure: no I/O, no clock of its own. Not thread-safe. Owns all entries; knows blocks by number

@@ -385,6 +385,7 @@ void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) 
 // --- segments -----------------------------------------------------------------------------------
 
 void DiskTier::Step(MonotonicTime now) {
+  (void)budget_.available_bytes(now);
   for (uint32_t i = 0; i < devices_.size(); ++i) {
     Device& device = devices_[i];
     // What no room is made for need not go.
@@ -461,6 +462,7 @@ bool DiskTier::Keep(uint32_t at, RecordIndex index, MonotonicTime now) {
 DiskTierStats DiskTier::Stats() const {
   DiskTierStats stats = stats_;
   stats.chunks = index_.size();
+  stats.budget_bytes = budget_.last_available_bytes();
   for (const Device& device : devices_) {
     ++stats.devices;
     if (device.out_of_service) {

@@ -50,6 +50,7 @@ struct DiskTierStats {
   uint64_t kept_bytes = 0;     // payloads moved by reclaiming
   uint64_t reclaimed_segments = 0, reclaimed_chunks = 0;
   uint64_t refused_no_room = 0, refused_budget = 0;
+  uint64_t budget_bytes = 0;  // that may be written now; 0 without a budget
   uint64_t corrupt_records = 0, failed_reads = 0, failed_writes = 0;
 };
 

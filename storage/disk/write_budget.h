@@ -35,6 +35,11 @@ class WriteBudget {
     return static_cast<uint64_t>(std::max(available_, 0.0));
   }
 
+  // What it was when it was last asked for.
+  uint64_t last_available_bytes() const {
+    return bytes_per_second_ == 0 ? 0 : static_cast<uint64_t>(std::max(available_, 0.0));
+  }
+
  private:
   void Refill(MonotonicTime now) {
     const double seconds = absl::ToDoubleSeconds(now - updated_);

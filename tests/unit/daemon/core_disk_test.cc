@@ -253,6 +253,31 @@ TEST_F(ReadOnlyDiskTest, NothingIsWritten) {
   EXPECT_EQ(tier_->Stats().records, 0u);
 }
 
+class SecondSightTest : public CoreDiskTest {
+ protected:
+  SecondSightTest()
+      : CoreDiskTest(
+            {.disk_admission = DiskAdmissionKind::kSecondSight, .disk_ready_fraction = 0.25}) {}
+};
+
+TEST_F(SecondSightTest, OnlyWhatWasUsedOrComesAgainIsWritten) {
+  for (uint64_t key = 1; key <= 8; ++key) {
+    ASSERT_TRUE(harness_.Put(session_, space_, key));
+    if (key % 2 == 0) {
+      const KeyHash hash = Key(key);
+      ASSERT_EQ(core().Match(space_, {&hash, 1}, /*touch=*/true, harness_.now)->chunks, 1u);
+    }
+  }
+  PutMany(100, 2 * kGranules);
+  for (uint64_t key = 1; key <= 8; ++key) {
+    EXPECT_EQ(harness_.IsVisible(space_, key), key % 2 == 0) << key;
+  }
+  ASSERT_TRUE(harness_.Put(session_, space_, 1));  // It was refused once.
+  PutMany(1000, 2 * kGranules);
+  EXPECT_TRUE(harness_.IsVisible(space_, 1));
+  EXPECT_GT(core().Stats().refused_admission, kGranules);
+}
+
 class WriteThroughTest : public CoreDiskTest {
  protected:
   WriteThroughTest() : CoreDiskTest({.disk_mode = DiskMode::kWriteThrough}) {}
