@@ -76,7 +76,7 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
                                                           {"disk", "rebuild", "--path=d"}};
   for (std::vector<std::string> command : commands) {
     SCOPED_TRACE(command.front());
-    command.push_back("--json");
+    command.emplace_back("--json");
     const absl::StatusOr<Invocation> parsed = Parse(command);
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_TRUE(parsed->json);
