@@ -148,8 +148,10 @@ void ClientCore::TryConnect(MonotonicTime deadline) {
   std::shared_ptr<Connection> old;  // Dropped outside the lock: it may be the last reference.
   std::lock_guard lock(mutex_);
   old = std::move(connection_);
-  connection_ = connection.ok() ? *std::move(connection) : nullptr;
-  if (connection_ == nullptr) {
+  if (connection.ok()) {
+    connection_ = *std::move(connection);
+  } else {
+    connection_ = nullptr;
     last_failure_ =
         absl::StrCat("no daemon at ", options_.socket_path, ": ", connection.status().message());
   }

@@ -101,7 +101,7 @@ absl::Status Connection::TrySend(Opcode opcode, uint64_t request_id,
 absl::Status Connection::SendWithin(Opcode opcode, uint64_t request_id,
                                     std::span<const uint8_t> payload, MonotonicTime deadline) {
   for (;;) {
-    const absl::Status status = TrySend(opcode, request_id, payload);
+    absl::Status status = TrySend(opcode, request_id, payload);
     if (!absl::IsResourceExhausted(status)) return status;
     if (SystemClock::Get().Now() >= deadline) {
       return absl::DeadlineExceededError("no room for the request: the daemon is not reading");

@@ -20,8 +20,6 @@
 #include "common/clock.h"
 #include "transport/local/socket.h"
 
-extern char** environ;
-
 namespace larder {
 namespace {
 

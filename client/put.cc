@@ -188,7 +188,7 @@ class PutCall {
     WriteIds(granted);
     // A put that ran out of time still commits what it has written: that costs microseconds.
     const MonotonicTime grace = SystemClock::Get().Now() + absl::Milliseconds(100);
-    const absl::Status called =
+    absl::Status called =
         connection_->Call(Opcode::kCommit, writer_.payload(), std::max(deadline_, grace), &reply_);
     if (!called.ok()) {
       // If the commit was never sent, this is what gives the room back; if it was, it changes

@@ -47,6 +47,8 @@ class SignalWatch {
   explicit SignalWatch(Node* node) : node_(node), thread_([this] { Run(); }) {}
   ~SignalWatch() {
     ended_.store(true);
+    // Ends no thread: the signal is blocked in every one and taken with sigwait.
+    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
     pthread_kill(thread_.native_handle(), SIGTERM);
     thread_.join();
   }

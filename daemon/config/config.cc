@@ -22,7 +22,7 @@ std::string DirectoryVariable(const char* name) {
 }
 
 std::string SocketDirectory() {
-  if (const std::string given = DirectoryVariable("RUNTIME_DIRECTORY"); !given.empty()) {
+  if (std::string given = DirectoryVariable("RUNTIME_DIRECTORY"); !given.empty()) {
     return given;
   }
   if (geteuid() == 0) return "/run/larder";

@@ -159,7 +159,7 @@ bool DiskDevices::PassOrders(Core& core, MonotonicTime now) {
       command.memory =
           arena_.subspan(order.arena_offset, RoundUpToDiskBlocks(command.record.payload_bytes));
     }
-    devices_[order.device].waiting.push_back(std::move(command));
+    devices_[order.device].waiting.push_back(command);
   }
   bool refused = false;
   for (Device& device : devices_) {

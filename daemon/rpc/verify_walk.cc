@@ -1,5 +1,7 @@
 #include "daemon/rpc/verify_walk.h"
 
+#include <utility>
+
 #include "daemon/node/log.h"
 #include "daemon/node/verifier.h"
 #include "daemon/rpc/messages.h"
@@ -47,22 +49,22 @@ absl::Status VerifyWalk::ListSome(std::optional<ChunkIndex>* cursor,
     *cursor = core.ListStep(only_, **cursor, kChunksPerTaskMax, &infos);
     // What is only on disk is verified when it is read, or by `larderctl disk verify`.
     for (const ChunkInfo& info : infos) {
-      if (info.in_memory) chunks->emplace_back(info.space, info.key);
+      if (info.in_memory) chunks->push_back({info.space, info.key});
     }
     return absl::OkStatus();
   });
 }
 
 absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
-  const auto& [handle, key] = chunk;
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
   RETURN_IF_ERROR(
       access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime) -> absl::Status {
-        ASSIGN_OR_RETURN(AcquireResult acquired, core.AcquireUncounted(session, handle, key));
+        ASSIGN_OR_RETURN(AcquireResult acquired,
+                         core.AcquireUncounted(session, chunk.space, chunk.key));
         lease.Hold(acquired.lease);
         extents = std::move(acquired.extents);
-        if (!space_ || space_->handle != handle) space_ = InfoOf(*core.FindSpace(handle));
+        if (!space_ || space_->handle != chunk.space) space_ = InfoOf(*core.FindSpace(chunk.space));
         return absl::OkStatus();
       }));
   if (extents.empty()) {
@@ -70,7 +72,7 @@ absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
     return absl::OkStatus();
   }
   const absl::Status sound = CheckStoredChunk(access_->arena_data(), space_->description.manifest,
-                                              space_->id, key, extents);
+                                              space_->id, chunk.key, extents);
   uint64_t bytes = 0;
   for (const BlockExtent& extent : extents) bytes += extent.bytes;
   progress_.set_chunks(progress_.chunks() + 1);
@@ -80,15 +82,15 @@ absl::Status VerifyWalk::VerifyChunk(const ChunkName& chunk) {
 
 absl::Status VerifyWalk::Quarantine(const ChunkName& chunk, const SpaceId& space,
                                     const absl::Status& why) {
-  const auto& [handle, key] = chunk;
-  LogError("corrupt chunk removed", {{"key", ToString(key)}, {"why", std::string(why.message())}});
+  LogError("corrupt chunk removed",
+           {{"key", ToString(chunk.key)}, {"why", std::string(why.message())}});
   progress_.set_corrupt(progress_.corrupt() + 1);
   RETURN_IF_ERROR(access_->Run(context_, [&](Core& core, SessionId, MonotonicTime) {
-    return core.Remove(handle, std::span(&key, 1), RemovalCause::kCorrupt).status();
+    return core.Remove(chunk.space, std::span(&chunk.key, 1), RemovalCause::kCorrupt).status();
   }));
   v1::VerifyResponse response;
   response.mutable_corrupt()->set_space_id(ToString(space));
-  response.mutable_corrupt()->set_key_hash(ToString(key));
+  response.mutable_corrupt()->set_key_hash(ToString(chunk.key));
   response.mutable_corrupt()->set_reason(std::string(why.message()));
   return Send(response);
 }

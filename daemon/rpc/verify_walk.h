@@ -5,7 +5,6 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "common/ids.h"
@@ -28,7 +27,10 @@ class VerifyWalk {
   absl::Status Run(std::optional<SpaceId> space);
 
  private:
-  using ChunkName = std::pair<SpaceHandle, KeyHash>;
+  struct ChunkName {
+    SpaceHandle space;
+    KeyHash key;
+  };
 
   absl::Status Begin(std::optional<SpaceId> space);
   absl::Status ListSome(std::optional<ChunkIndex>* cursor, std::vector<ChunkName>* chunks);

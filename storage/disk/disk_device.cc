@@ -69,7 +69,7 @@ class WorkingDevice final : public DiskDevice {
   }
   absl::Status Submit(DiskCommand command) override {
     RETURN_IF_ERROR(CheckCommand(worker_.geometry(), command));
-    return worker_.Submit(std::move(command));
+    return worker_.Submit(command);
   }
   DiskDeviceStats stats() const override { return worker_.stats(); }
   std::string EngineDescription() const override { return worker_.engine_description(); }

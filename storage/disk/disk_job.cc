@@ -34,11 +34,7 @@ absl::string_view KindName(DiskCommand::Kind kind) {
 
 DiskJob::DiskJob(const DiskGeometry& geometry, DiskCommand command, MonotonicTime now,
                  std::span<uint8_t> block, std::span<uint8_t> bounce)
-    : geometry_(geometry),
-      command_(std::move(command)),
-      started_(now),
-      block_(block),
-      bounce_(bounce) {
+    : geometry_(geometry), command_(command), started_(now), block_(block), bounce_(bounce) {
   result_.token = command_.token;
 }
 

@@ -224,8 +224,8 @@ void DiskTier::Forget(uint32_t device, const DiskRecord& record) {
 uint64_t DiskTier::AddOrder(Operation operation, DiskCommand command, uint64_t arena_offset) {
   const uint64_t token = next_token_++;
   command.token = token;
-  orders_.push_back({operation.device, std::move(command), arena_offset});
-  operations_.emplace(token, std::move(operation));
+  orders_.push_back({operation.device, command, arena_offset});
+  operations_.emplace(token, operation);
   return token;
 }
 
@@ -304,7 +304,7 @@ uint64_t DiskTier::Read(DiskChunkIndex chunk, size_t position, uint64_t arena_of
 std::optional<DiskTier::Finished> DiskTier::OnResult(const DiskResult& result) {
   const auto found = operations_.find(result.token);
   if (found == operations_.end()) return std::nullopt;
-  const Operation operation = std::move(found->second);
+  const Operation operation = found->second;
   operations_.erase(found);
   const bool ok = result.code == absl::StatusCode::kOk;
   switch (operation.kind) {

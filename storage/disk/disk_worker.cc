@@ -64,7 +64,7 @@ absl::Status DiskWorker::Submit(DiskCommand command) {
     return absl::ResourceExhaustedError(absl::StrCat(queued_, " commands wait"));
   }
   ++queued_;
-  inbox_.push_back(std::move(command));
+  inbox_.push_back(command);
   if (inbox_.size() == 1) parts_.engine->Wake();
   return absl::OkStatus();
 }
@@ -136,9 +136,9 @@ void DiskWorker::TakeInbox(MonotonicTime now) {
     taken.swap(inbox_);
     if (stop_ && !stop_deadline_) stop_deadline_ = now + parts_.io_timeout;
   }
-  for (DiskCommand& command : taken) {
+  for (const DiskCommand& command : taken) {
     const bool copy = command.kind == DiskCommand::Kind::kCopy;
-    (copy ? waiting_copies_ : waiting_).push_back(std::move(command));
+    (copy ? waiting_copies_ : waiting_).push_back(command);
   }
 }
 
@@ -161,20 +161,20 @@ void DiskWorker::StartWaiting(MonotonicTime now) {
   size_t started = 0;
   while (!out_of_service_ && !free_slots_.empty() && !waiting_copies_.empty() &&
          !free_bounces_.empty()) {
-    DiskCommand command = std::move(waiting_copies_.front());
+    const DiskCommand command = waiting_copies_.front();
     waiting_copies_.pop_front();
     const std::span<uint8_t> bounce = free_bounces_.back();
     free_bounces_.pop_back();
-    StartJob(std::move(command), now, bounce);
+    StartJob(command, now, bounce);
     ++started;
   }
   while (!out_of_service_ && !free_slots_.empty() && !waiting_.empty()) {
-    DiskCommand command = std::move(waiting_.front());
+    const DiskCommand command = waiting_.front();
     waiting_.pop_front();
     if (command.kind == DiskCommand::Kind::kForget) {
       Forget(command.record);
     } else {
-      StartJob(std::move(command), now, {});
+      StartJob(command, now, {});
     }
     ++started;
   }
@@ -191,7 +191,7 @@ void DiskWorker::StartJob(DiskCommand command, MonotonicTime now, std::span<uint
   const bool opening = command.kind == DiskCommand::Kind::kOpenSegment;
   const uint32_t segment = command.record.segment;
   const uint64_t generation = command.record.generation;
-  jobs_[slot].emplace(parts_.geometry, std::move(command), now,
+  jobs_[slot].emplace(parts_.geometry, command, now,
                       parts_.work_memory.bytes().subspan(slot * kDiskBlockBytes, kDiskBlockBytes),
                       bounce);
   if (code != absl::StatusCode::kOk) {

@@ -209,7 +209,7 @@ absl::Status SegmentFile::Extend(uint64_t bytes) {
   if (bytes > geometry_.end()) {
     return absl::ResourceExhaustedError("segments beyond the capacity");
   }
-  const absl::Status reserved = ReserveFileSpace(file_.get(), size_bytes_, bytes - size_bytes_);
+  absl::Status reserved = ReserveFileSpace(file_.get(), size_bytes_, bytes - size_bytes_);
   if (reserved.ok()) {
     size_bytes_ = bytes;
     return absl::OkStatus();

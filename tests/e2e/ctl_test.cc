@@ -89,7 +89,7 @@ class CtlTest : public testing::Test {
     for (const GatherList& source : buffers.sources(chunks)) {
       payload_.append(reinterpret_cast<const char*>(source[0].data), source[0].size);
     }
-    const std::string path = target_.path("payload");
+    std::string path = target_.path("payload");
     std::ofstream(path, std::ios::binary) << payload_;
     return path;
   }

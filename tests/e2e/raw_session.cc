@@ -33,7 +33,7 @@ absl::Status RawSession::Post(Opcode opcode, std::span<const uint8_t> payload) {
   const MonotonicTime deadline = Deadline();
   const FrameLabel label{.opcode = static_cast<uint16_t>(opcode), .request_id = next_request_id_++};
   for (;;) {
-    const absl::Status sent = channel().Send(label, payload);
+    absl::Status sent = channel().Send(label, payload);
     if (!absl::IsResourceExhausted(sent)) return sent;
     if (SystemClock::Get().Now() >= deadline) return sent;
     absl::SleepFor(absl::Microseconds(100));

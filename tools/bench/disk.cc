@@ -96,7 +96,7 @@ class DiskBenchmark {
     device.owner = "larder-bench";
     device.depth = kDepth;
     device.memory = memory_.bytes();
-    ASSIGN_OR_RETURN(runner_, DiskRunner::Open(std::move(device), kDepth));
+    ASSIGN_OR_RETURN(runner_, DiskRunner::Open(device, kDepth));
     const uint64_t end = runner_->device().geometry().end();
     ASSIGN_OR_RETURN(RawDisk raw, RawDisk::Create(directory + "/raw", end, memory_.bytes()));
     raw_.emplace(std::move(raw));

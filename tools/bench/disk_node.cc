@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<Client>> StartDaemon(const DaemonSettings& settin
                      absl::StrCat("--set=disk.segment=", settings.segment_bytes),
                      "--set=disk.mode=" + settings.mode, "--set=disk.owner=larder-bench"};
   }
-  if (!settings.polls) options.flags.push_back("--set=local.spin=0");
+  if (!settings.polls) options.flags.emplace_back("--set=local.spin=0");
   ClientOptions client_options;
   client_options.timeout = kCallTimeout;
   return Client::StartPrivate(options, client_options);

@@ -15,7 +15,7 @@ absl::Status StatusOf(const DiskResult& result) { return absl::Status(result.cod
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DiskRunner>> DiskRunner::Open(DiskDeviceOptions options,
+absl::StatusOr<std::unique_ptr<DiskRunner>> DiskRunner::Open(const DiskDeviceOptions& options,
                                                              uint32_t depth) {
   std::unique_ptr<DiskRunner> runner(new DiskRunner(options.memory, depth));
   ASSIGN_OR_RETURN(
@@ -41,7 +41,7 @@ absl::Status DiskRunner::OpenSegment(uint32_t segment) {
   command.kind = DiskCommand::Kind::kOpenSegment;
   command.record.segment = segment;
   command.record.generation = ++generation_;
-  RETURN_IF_ERROR(device_->Submit(std::move(command)));
+  RETURN_IF_ERROR(device_->Submit(command));
   const std::vector<DiskResult> results = WaitForResults();
   if (results.empty()) return absl::UnavailableError("the device does not answer");
   return StatusOf(results[0]);
@@ -79,7 +79,7 @@ absl::Status DiskRunner::Submit(DiskCommand::Kind kind, const DiskRecord& record
   command.memory = memory_.subspan(place * record.payload_bytes, record.payload_bytes);
   // Both come back: which record it was, and whose memory is free again.
   command.token = number * depth_ + place;
-  return device_->Submit(std::move(command));
+  return device_->Submit(command);
 }
 
 absl::StatusOr<double> DiskRunner::Run(DiskCommand::Kind kind, std::vector<DiskRecord>* records) {

@@ -17,7 +17,7 @@ namespace larder {
 // One thread at a time. Not owned: `memory`, of which command i of `depth` uses an equal share.
 class DiskRunner {
  public:
-  static absl::StatusOr<std::unique_ptr<DiskRunner>> Open(DiskDeviceOptions options,
+  static absl::StatusOr<std::unique_ptr<DiskRunner>> Open(const DiskDeviceOptions& options,
                                                           uint32_t depth);
 
   const DiskDevice& device() const { return *device_; }

@@ -54,7 +54,7 @@ size_t DisplayWidth(absl::string_view text) {
       std::count_if(text.begin(), text.end(), [](char byte) { return !IsContinuation(byte); }));
 }
 
-void Table::AddColumn(std::string header, Align align) {
+void Table::AddColumn(absl::string_view header, Align align) {
   assert(rows_.empty());
   headers_.push_back(Printable(header));
   columns_.push_back({align, DisplayWidth(headers_.back())});

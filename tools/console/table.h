@@ -14,7 +14,7 @@ enum class Align { kLeft, kRight };
 // Owns its cells. Not thread-safe.
 class Table {
  public:
-  void AddColumn(std::string header, Align align = Align::kLeft);
+  void AddColumn(absl::string_view header, Align align = Align::kLeft);
 
   // REQUIRES: one cell for each column.
   void AddRow(std::vector<std::string> cells);

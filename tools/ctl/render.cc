@@ -1,6 +1,7 @@
 #include "tools/ctl/render.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -83,7 +84,7 @@ Table ContainersTable(const v1::InspectResponse& response) {
 
 std::string UsageBar(uint64_t used, uint64_t capacity) {
   const double share = Share(used, capacity);
-  const auto filled = static_cast<size_t>(share * kBarColumns + 0.5);
+  const auto filled = static_cast<size_t>(std::lround(share * kBarColumns));
   return absl::StrFormat("[%s%s] %3.0f%%", std::string(filled, '#'),
                          std::string(kBarColumns - filled, '.'), share * 100);
 }

@@ -1,6 +1,7 @@
 #include "tools/ctl/top.h"
 
 #include <algorithm>
+#include <cmath>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -97,7 +98,9 @@ double EvictedPerSecond(const TopSample& before, const TopSample& now) {
 
 std::string FormatGbPerSecond(double rate) { return absl::StrFormat("%.2f GB/s", rate); }
 
-std::string FormatRate(double rate) { return FormatCount(static_cast<uint64_t>(rate + 0.5)); }
+std::string FormatRate(double rate) {
+  return FormatCount(static_cast<uint64_t>(std::llround(rate)));
+}
 
 std::string FormatHitRatio(const std::optional<double>& ratio) {
   return ratio.has_value() ? absl::StrFormat("%.1f%%", *ratio * 100) : "-";

@@ -26,7 +26,7 @@ constexpr double kMillisecondsPerSecond = 1000;
 // number of users and the mean pause, whatever the users talk about.
 class Generator final : public RequestSource {
  public:
-  Generator(std::unique_ptr<WorkloadModel> model, SeededRandom random,
+  Generator(std::unique_ptr<WorkloadModel> model, const SeededRandom& random,
             const GeneratorOptions& options)
       : model_(std::move(model)), random_(random), requests_(options.requests) {
     const double mean_pause_ms =

@@ -35,7 +35,7 @@ TEST(FileDescriptorTest, MovingHandsOverOwnership) {
   FileDescriptor first = MemoryFile();
   const int raw = first.get();
   FileDescriptor second = std::move(first);
-  EXPECT_FALSE(first);
+  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): what moving leaves behind
   EXPECT_EQ(second.get(), raw);
   FileDescriptor third = MemoryFile();
   const int replaced = third.get();
@@ -113,7 +113,7 @@ TEST(MemoryMappingTest, MovingHandsOverAndResetUnmaps) {
   ASSERT_TRUE(first.ok()) << first.status();
   uint8_t* const data = first->data();
   MemoryMapping second = *std::move(first);
-  EXPECT_FALSE(*first);
+  EXPECT_FALSE(*first);  // NOLINT(bugprone-use-after-move): what moving leaves behind
   EXPECT_EQ(first->size(), 0u);
   EXPECT_EQ(second.data(), data);
   second.Reset();

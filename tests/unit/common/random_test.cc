@@ -55,7 +55,7 @@ TEST(RandomTest, BelowIsUniform) {
   std::array<int, 10> counts{};
   for (int i = 0; i < kDraws; ++i) ++counts[random.Below(counts.size())];
   // Five standard deviations of a binomial count around its mean.
-  for (const int count : counts) EXPECT_NEAR(count, kDraws / 10, 475);
+  for (const int count : counts) EXPECT_NEAR(count, kDraws / 10.0, 475);
 }
 
 TEST(RandomTest, SystemRandomDoesNotRepeat) {

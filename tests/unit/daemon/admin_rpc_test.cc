@@ -349,7 +349,7 @@ TEST_F(AdminRpcTest, ClearEmptiesOneSpaceOrAll) {
     request.set_space_id(space_id);
     request.set_all_spaces(all);
     v1::ClearResponse response;
-    const grpc::Status status = admin_->Clear(&context, request, &response);
+    grpc::Status status = admin_->Clear(&context, request, &response);
     *removed = response.removed();
     return status;
   };

@@ -190,9 +190,10 @@ void CoreModel::Reserve() {
     EXPECT_EQ(outcome.kind, fate);
   } else if (outcome.kind == Kind::kNoSpace) {
     for (const auto& [other, chunk] : chunks_) {
-      const bool has_children = std::any_of(chunks_.begin(), chunks_.end(), [&](const auto& entry) {
-        return entry.second.parent == chunk.incarnation;
-      });
+      const auto is_child = [incarnation = chunk.incarnation](const auto& entry) {
+        return entry.second.parent == incarnation;
+      };
+      const bool has_children = std::any_of(chunks_.begin(), chunks_.end(), is_child);
       EXPECT_TRUE(chunk.pinned || has_children || LeasesOn(chunk.incarnation) > 0)
           << "no space, and yet " << ToString(other.second) << " could go";
     }

@@ -77,7 +77,7 @@ TEST(CtlCommandLine, EveryCommandHasHelpAndJson) {
                                                           {"disk", "retire", "--path=d"}};
   for (std::vector<std::string> command : commands) {
     SCOPED_TRACE(command.front());
-    command.push_back("--json");
+    command.emplace_back("--json");
     const absl::StatusOr<Invocation> parsed = Parse(command);
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_TRUE(parsed->json);

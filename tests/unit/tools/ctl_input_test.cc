@@ -130,7 +130,7 @@ class CtlPayloadFile : public testing::Test {
   ~CtlPayloadFile() override { std::filesystem::remove_all(directory_); }
 
   std::string MakeFile(const std::string& contents) {
-    const std::string path = directory_ + "/payload";
+    std::string path = directory_ + "/payload";
     std::ofstream(path, std::ios::binary) << contents;
     return path;
   }

@@ -127,7 +127,7 @@ TEST_P(DeviceContractTest, ManyCommandsSideBySide) {
     for (uint64_t i = 0; i < kCount; ++i) {
       DiskCommand command = DeviceDriver::Command(kind, records[i], memories[i].bytes());
       command.token = i;
-      ASSERT_EQ(device_->Submit(std::move(command)), absl::OkStatus());
+      ASSERT_EQ(device_->Submit(command), absl::OkStatus());
     }
     for (uint64_t i = 0; i < kCount; ++i) {
       const DiskResult result = sink_.WaitFor(i);
@@ -248,7 +248,7 @@ TEST_P(DeviceContractTest, ClosesWithCommandsUnderWay) {
                               memory_.bytes().subspan(i * kDiskBlockBytes, kDiskBlockBytes));
     FillPayload(i, command.memory.first(10));
     command.token = i;
-    ASSERT_EQ(device_->Submit(std::move(command)), absl::OkStatus());
+    ASSERT_EQ(device_->Submit(command), absl::OkStatus());
   }
   Reopen();
   EXPECT_LE(contents_.records.size(), 100u);

@@ -105,13 +105,13 @@ class DeviceDriver {
     command.kind = DiskCommand::Kind::kOpenSegment;
     command.record.segment = segment;
     command.record.generation = generation;
-    return Run(std::move(command));
+    return Run(command);
   }
 
   DiskResult Write(DiskRecord* record) {
     const MemoryMapping memory = PayloadMemory(record->payload_bytes);
     FillPayload(record->key.low, memory.bytes().first(record->payload_bytes));
-    const DiskResult result = Run(Command(DiskCommand::Kind::kWrite, *record, memory.bytes()));
+    DiskResult result = Run(Command(DiskCommand::Kind::kWrite, *record, memory.bytes()));
     record->payload_crc = result.payload_crc;
     return result;
   }
@@ -119,7 +119,7 @@ class DeviceDriver {
   // `right`: the bytes are those that were written. Must hold when the result is OK.
   DiskResult Read(const DiskRecord& record, bool* right) {
     const MemoryMapping memory = PayloadMemory(record.payload_bytes);
-    const DiskResult result = Run(Command(DiskCommand::Kind::kRead, record, memory.bytes()));
+    DiskResult result = Run(Command(DiskCommand::Kind::kRead, record, memory.bytes()));
     *right = IsPayload(record.key.low, memory.bytes().first(record.payload_bytes));
     return result;
   }
@@ -133,7 +133,7 @@ class DeviceDriver {
   DiskResult Copy(const DiskRecord& source, DiskRecord* record) {
     DiskCommand command = Command(DiskCommand::Kind::kCopy, *record, {});
     command.source = source;
-    const DiskResult result = Run(std::move(command));
+    DiskResult result = Run(command);
     record->payload_crc = result.payload_crc;
     return result;
   }
@@ -145,7 +145,7 @@ class DeviceDriver {
   DiskResult Run(DiskCommand command) {
     command.token = next_token_++;
     const uint64_t token = command.token;
-    const absl::Status submitted = device_.Submit(std::move(command));
+    const absl::Status submitted = device_.Submit(command);
     if (submitted.ok()) return sink_.WaitFor(token);
     DiskResult refused;
     refused.code = submitted.code();

@@ -84,7 +84,7 @@ TEST_F(DeviceFaultsTest, AWrongBitIsDataLoss) {
   disk_.FlipBit(record.offset + kDiskBlockBytes + kRecordBytes - 1, 3);
   const DiskResult result = [&] {
     bool right = true;
-    const DiskResult read = driver_->Read(record, &right);
+    DiskResult read = driver_->Read(record, &right);
     EXPECT_FALSE(right);
     return read;
   }();
@@ -172,7 +172,7 @@ TEST_F(DeviceFaultsTest, AHangEndsTheServiceButMemoryInUseIsNotReported) {
     DiskCommand command =
         DeviceDriver::Command(DiskCommand::Kind::kRead, record, memories[i].bytes());
     command.token = i;
-    ASSERT_EQ(device_->Submit(std::move(command)), absl::OkStatus());
+    ASSERT_EQ(device_->Submit(command), absl::OkStatus());
   }
   ASSERT_TRUE(sink_.WaitForOutOfService());
   // What had not begun comes back at once, what the disk has stays there.
@@ -196,7 +196,7 @@ TEST_F(DeviceFaultsTest, TooManyCommandsAreRefusedAtOnce) {
   for (; status.ok() && taken <= options_.depth + DiskWorker::kQueuedCommandsMax; ++taken) {
     DiskCommand command = DeviceDriver::Command(DiskCommand::Kind::kRead, record, memory.bytes());
     command.token = taken;
-    status = device_->Submit(std::move(command));
+    status = device_->Submit(command);
   }
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_GT(taken, DiskWorker::kQueuedCommandsMax);
@@ -215,12 +215,13 @@ TEST_F(DeviceFaultsTest, ResultsMayBeAnsweredWithCommands) {
   };
   driver_.reset();
   device_.reset();
-  auto opened = OpenMemoryDevice(disk_, options_, [&](std::vector<DiskResult> results, bool) {
-    for (const DiskResult& result : results) EXPECT_EQ(result.code, kOk);
-    if (++done < 100) {
-      EXPECT_EQ(submit(), absl::OkStatus());
-    }
-  });
+  auto opened =
+      OpenMemoryDevice(disk_, options_, [&](const std::vector<DiskResult>& results, bool) {
+        for (const DiskResult& result : results) EXPECT_EQ(result.code, kOk);
+        if (++done < 100) {
+          EXPECT_EQ(submit(), absl::OkStatus());
+        }
+      });
   ASSERT_EQ(opened.status(), absl::OkStatus());
   device = opened->get();
   ASSERT_EQ(submit(), absl::OkStatus());

@@ -144,7 +144,7 @@ TEST_F(PowerCutTest, NothingWrongIsServed) {
       DiskCommand command =
           DeviceDriver::Command(DiskCommand::Kind::kWrite, *record, memories.back().bytes());
       command.token = i;
-      ASSERT_EQ(device_->Submit(std::move(command)), absl::OkStatus());
+      ASSERT_EQ(device_->Submit(command), absl::OkStatus());
     }
     disk_->CutPower();
     Close();

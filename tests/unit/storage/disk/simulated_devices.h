@@ -23,11 +23,11 @@ class SimulatedDevices {
 
   // Carries out every order of `tier` and returns the results, in a random order.
   std::vector<DiskResult> CarryOut(DiskTier& tier, Random& random) {
-    for (DiskOrder& order : tier.TakeOrders()) {
+    for (const DiskOrder& order : tier.TakeOrders()) {
       if (order.command.kind == DiskCommand::Kind::kForget) {
         ++forgotten_;
       } else {
-        pending_.push_back(std::move(order));
+        pending_.push_back(order);
       }
     }
     std::vector<DiskResult> results;
