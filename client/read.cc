@@ -201,7 +201,7 @@ absl::Status FetchAll(ClientCore& core, const std::shared_ptr<SpaceState>& space
       return absl::NotFoundError(absl::StrCat("chunk ", first, " is not stored"));
     }
     if (options.cancel.cancelled()) return absl::CancelledError("the fetch was cancelled");
-    if (SystemClock::Get().Now() >= call.deadline) {
+    if (!CanAskAgain(call.deadline)) {
       return absl::DeadlineExceededError("the fetch did not end in time");
     }
   }
@@ -231,7 +231,7 @@ absl::StatusOr<ChunkView> ClientSpace::View(KeySpan keys, const FetchOptions& op
     ASSIGN_OR_RETURN(ChunkView view,
                      AcquireView(call.connection, state_, call.handle, keys, wanted, call.deadline,
                                  /*wait_for_all=*/true));
-    if (view.coming() == 0 || SystemClock::Get().Now() >= call.deadline) return view;
+    if (view.coming() == 0 || !CanAskAgain(call.deadline)) return view;
   }
 }
 

@@ -29,15 +29,22 @@ absl::Status CheckShape(std::span<const LeasedChunkMessage> chunks, uint32_t ext
   return absl::OkStatus();
 }
 
+// What a daemon may take to answer without being taken for dead, on a busy machine.
+constexpr absl::Duration kAnswerTime = absl::Milliseconds(10);
+
 // How long the daemon may wait for its disk: well within the deadline, so that its answer is not
 // taken for a hang, and short enough for a caller to be able to cancel.
 uint32_t WaitMs(MonotonicTime deadline) {
   constexpr int64_t kWaitMsMax = 50;
-  const int64_t left_ms = absl::ToInt64Milliseconds(deadline - SystemClock::Get().Now());
-  return static_cast<uint32_t>(std::clamp<int64_t>(left_ms / 2, 0, kWaitMsMax));
+  const absl::Duration left = deadline - SystemClock::Get().Now() - kAnswerTime;
+  return static_cast<uint32_t>(std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 0, kWaitMsMax));
 }
 
 }  // namespace
+
+bool CanAskAgain(MonotonicTime deadline) {
+  return deadline - SystemClock::Get().Now() > kAnswerTime;
+}
 
 absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       std::shared_ptr<SpaceState> space, uint32_t handle,

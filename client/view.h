@@ -78,4 +78,8 @@ absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       const KeySpan& keys, const Part& part, MonotonicTime deadline,
                                       bool wait_for_all);
 
+// Whether there is time for another AcquireView. One that ends without an answer would make the
+// daemon pass for dead, where only its disk is slow.
+bool CanAskAgain(MonotonicTime deadline);
+
 }  // namespace larder

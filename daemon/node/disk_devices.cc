@@ -125,7 +125,7 @@ void DiskDevices::WriteSpaces(std::span<const SpaceDescription> spaces) {
 void DiskDevices::Report(uint32_t device, std::vector<DiskResult> results, bool out_of_service) {
   {
     std::lock_guard lock(mutex_);
-    for (DiskResult& result : results) reports_.results.push_back(std::move(result));
+    for (DiskResult& result : results) reports_.results.emplace_back(device, std::move(result));
     if (out_of_service) reports_.out_of_service.push_back(device);
   }
   // One wake-up is enough for all that is reported until the loop looks.
@@ -145,8 +145,10 @@ bool DiskDevices::TakeReports(Core& core, MonotonicTime now) {
     LogError("disk out of service", {{"path", devices_[device].path}});
     core.OnDeviceOutOfService(device);
   }
-  for (const DiskResult& result : reports.results) {
-    if (result.code != absl::StatusCode::kOk) LogWarning("disk", {{"why", result.why}});
+  for (const auto& [device, result] : reports.results) {
+    if (result.code != absl::StatusCode::kOk) {
+      LogWarning("disk", {{"path", devices_[device].path}, {"why", result.why}});
+    }
     core.OnDiskResult(result, now);
   }
   return true;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/core/core.h"
@@ -79,7 +80,7 @@ class DiskDevices {
     std::deque<DiskCommand> waiting;  // for room in the device's queue
   };
   struct Reports {
-    std::vector<DiskResult> results;
+    std::vector<std::pair<uint32_t, DiskResult>> results;  // with the device's number
     std::vector<uint32_t> out_of_service;
   };
 

@@ -178,7 +178,8 @@ bool Node::RunOnce() {
   if (now >= next_tick_) Tick(now);
   if (disk_ != nullptr) {
     if (disk_->TakeReports(*core_, now)) progress = true;
-    if (core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
+    const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
+    if (late || core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
     // Last, so that no order waits while the loop sleeps.
     if (disk_->PassOrders(*core_, now)) progress = true;
   }
@@ -199,7 +200,8 @@ bool Node::RunOnce() {
 }
 
 absl::Duration Node::TimeToSleep(MonotonicTime now) const {
-  return std::max(next_tick_ - now, absl::ZeroDuration());
+  const MonotonicTime next = std::min(next_tick_, handler_->next_deadline().value_or(next_tick_));
+  return std::max(next - now, absl::ZeroDuration());
 }
 
 void Node::HandleEvents(absl::Duration timeout) {

@@ -190,8 +190,13 @@ absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, u
                         .request = request,
                         .keys = keys_,
                         .deadline = now + wait});
+    NoteDeadline(now + wait);
   }
   return absl::OkStatus();
+}
+
+void RequestHandler::NoteDeadline(MonotonicTime deadline) {
+  next_deadline_ = std::min(next_deadline_.value_or(deadline), deadline);
 }
 
 absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysRequest& request,
@@ -236,6 +241,7 @@ absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysReq
 void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                                    absl::FunctionRef<void(SessionId, const Reply&)> answer) {
   std::vector<Waiting> waiting = std::exchange(waiting_, {});
+  next_deadline_.reset();
   for (Waiting& request : waiting) {
     writer_.Clear();
     waits_ = false;
@@ -245,6 +251,7 @@ void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(Ses
           TryAcquire(request.session, request.request, request.keys, now < request.deadline, now);
     }
     if (waits.ok() && *waits) {
+      if (request.deadline > now) NoteDeadline(request.deadline);
       waiting_.push_back(std::move(request));
       continue;
     }

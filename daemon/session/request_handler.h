@@ -46,6 +46,9 @@ class RequestHandler {
   void AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                      absl::FunctionRef<void(SessionId, const Reply&)> answer);
   bool has_waiting() const { return !waiting_.empty(); }
+  // When the next of them is to be answered, whatever has come by then. Those that could not be
+  // answered in time are not counted.
+  std::optional<MonotonicTime> next_deadline() const { return next_deadline_; }
   void ForgetSession(SessionId session);
 
  private:
@@ -65,6 +68,7 @@ class RequestHandler {
   // Writes the reply, unless `may_wait` and it is worth waiting: then it returns true.
   absl::StatusOr<bool> TryAcquire(SessionId session, const KeysRequest& request,
                                   std::span<const KeyHash> keys, bool may_wait, MonotonicTime now);
+  void NoteDeadline(MonotonicTime deadline);
   Reply MakeReply(uint16_t opcode, uint64_t request_id, const absl::Status& status);
   absl::Status Reserve(SessionId session, MessageReader& reader, MonotonicTime now);
   absl::Status Commit(SessionId session, MessageReader& reader, MonotonicTime now);
@@ -81,6 +85,7 @@ class RequestHandler {
   MessageWriter writer_;
   std::vector<KeyHash> keys_;
   std::vector<Waiting> waiting_;
+  std::optional<MonotonicTime> next_deadline_;
   bool waits_ = false;  // the request in hand
 };
 
