@@ -63,7 +63,7 @@ class AccessMonitor {
 
   ReuseStatistics* statistics_;
   std::vector<Watched> watched_;
-  std::vector<uint32_t> chains_;                     // by the tag's low bits
+  std::vector<uint32_t> chains_;                 // by the tag's low bits
   std::array<uint32_t, kAgeBuckets> oldest_in_;  // the oldest of each bucket, or kNone
   uint32_t newest_ = kNone;
   uint32_t oldest_ = kNone;

@@ -8,10 +8,10 @@ namespace larder {
 namespace {
 
 // After so many uses one class learns its new scores.
-constexpr uint64_t kUsesPerUpdate = 128;
-// Levels are this fine: six for a factor of e; differences below are left to recency.
-constexpr double kLevelsPerE = 6;
-constexpr double kLogScoreMin = -30;
+constexpr uint64_t kUsesPerUpdate = 64;
+// Levels are this fine: so many for a factor of e. Smaller differences are left to recency.
+constexpr double kLevelsPerE = 4;
+constexpr double kScoreMin = 1e-13;
 
 // Each use moves at most so many items into queues of older ones, from at most so many queues.
 constexpr int kAgedItemsMax = 4;
@@ -25,6 +25,9 @@ constexpr int kCellsComparedMax = 16;
 // Chunks that went are remembered up to twice as many as there are.
 constexpr size_t kGhostsPerItem = 2;
 
+// How much the cost per byte counts. One would be the expected work saved, but what is known of a
+// class is too coarse for that: on real traces it lost more hits than it saved work.
+constexpr double kCostExponent = 0.1;
 constexpr double kCostAverageWeight = 1.0 / 256;
 constexpr uint32_t kUsesMax = 255;
 
@@ -73,8 +76,7 @@ void EvictionPolicy::Touch(uint32_t item_index, MonotonicTime now) {
   now_ = ToTicks(now);
   Item& item = items_[item_index];
   if (item.uses < kUsesMax) ++item.uses;
-  item.class_index =
-      static_cast<uint8_t>(ClassOf(item.bands, item.uses, now_ - item.last_use));
+  item.class_index = static_cast<uint8_t>(ClassOf(item.bands, item.uses, now_ - item.last_use));
   item.last_use = now_;
   const bool hit = item.ordered;
   item.ordered = true;
@@ -115,7 +117,7 @@ bool EvictionPolicy::Admits(const ChunkTraits& traits, uint32_t victim, Monotoni
   now_ = ToTicks(now);
   if (!trust_.trusted() || !queues_.Contains(victim)) return true;
   const uint32_t newcomer = ClassOfNewcomer(traits, now_);
-  return queues_.level(ScoreQueues::CellOf(newcomer, 0)) >
+  return queues_.level(ScoreQueues::CellOf(newcomer, 0)) >=
          queues_.level(queues_.CellOfItem(victim));
 }
 
@@ -135,10 +137,10 @@ PolicyCounters EvictionPolicy::counters() const {
 
 EvictionPolicy::Bands EvictionPolicy::BandsOf(const ChunkTraits& traits) const {
   const auto depth = static_cast<uint32_t>(std::bit_width(uint64_t{traits.depth} + 1) - 1);
-  const double relative = mean_cost_per_byte_ <= 0 ? 1
-                                                   : traits.recompute_cost /
-                                                         static_cast<double>(traits.bytes) /
-                                                         mean_cost_per_byte_;
+  const double relative =
+      mean_cost_per_byte_ <= 0
+          ? 1
+          : traits.recompute_cost / static_cast<double>(traits.bytes) / mean_cost_per_byte_;
   const uint32_t cost = relative < 0.5 ? 0 : relative < 1 ? 1 : relative < 2 ? 2 : 3;
   return {.depth = static_cast<uint8_t>(std::min(depth, kDepthBands - 1)),
           .category = static_cast<uint8_t>(traits.category % kCategories),
@@ -146,8 +148,8 @@ EvictionPolicy::Bands EvictionPolicy::BandsOf(const ChunkTraits& traits) const {
 }
 
 uint32_t EvictionPolicy::ClassOf(Bands bands, uint32_t uses, PolicyTicks interval) {
-  const size_t group = (bands.category * kUseBands + UseBand(uses)) * kIntervalBands +
-                       IntervalBand(uses, interval);
+  const size_t group =
+      (bands.category * kUseBands + UseBand(uses)) * kIntervalBands + IntervalBand(uses, interval);
   const size_t kind = (group * kDepthBands + bands.depth) * kCostBands + bands.cost;
   return class_of_kind_[kind] != kNoClass ? class_of_kind_[kind] : NewClass(kind, group);
 }
@@ -176,7 +178,8 @@ void EvictionPolicy::Observe(uint64_t key, uint32_t class_index, bool hit, Polic
   monitor_.Advance(now);
   if (monitor_.Samples(key)) {
     const bool lru_hit = monitor_.Use(key, class_index, now);
-    trust_.RecordUse(hit, lru_hit, statistics_.reuses(), item_count_ >> monitor_.sample_shift());
+    trust_.RecordUse(hit, lru_hit, uint64_t{1} << monitor_.sample_shift(), statistics_.reuses(),
+                     item_count_);
   }
   AgeQueues();
   if (++uses_ % kUsesPerUpdate == 0) {
@@ -196,12 +199,13 @@ void EvictionPolicy::LearnCost(uint32_t class_index, double cost_per_byte) {
 
 void EvictionPolicy::UpdateLevels(uint32_t class_index) {
   const std::array<double, kAgeBuckets> scores = statistics_.Scores(class_index);
-  const double relative_cost = mean_cost_per_byte_ <= 0 || classes_[class_index].cost_per_byte <= 0
-                                   ? 1
-                                   : classes_[class_index].cost_per_byte / mean_cost_per_byte_;
+  const double relative_cost =
+      mean_cost_per_byte_ <= 0 || classes_[class_index].cost_per_byte <= 0
+          ? 1
+          : std::pow(classes_[class_index].cost_per_byte / mean_cost_per_byte_, kCostExponent);
   for (uint32_t bucket = 0; bucket < kAgeBuckets; ++bucket) {
-    const double log_score = std::log(std::max(scores[bucket] * relative_cost, 1e-30));
-    const double level = std::clamp((log_score - kLogScoreMin) * kLevelsPerE, 0.0,
+    const double log_score = std::log(std::max(scores[bucket] * relative_cost, kScoreMin));
+    const double level = std::clamp((log_score - std::log(kScoreMin)) * kLevelsPerE, 0.0,
                                     double{ScoreQueues::kLevels - 1});
     queues_.SetLevel(ScoreQueues::CellOf(class_index, bucket), static_cast<uint8_t>(level));
   }

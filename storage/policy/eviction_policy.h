@@ -18,15 +18,15 @@ namespace larder {
 
 // What the policy wants to know of a chunk.
 struct ChunkTraits {
-  uint64_t key = 0;          // the same whenever the chunk comes back, evenly spread over 64 bits
-  uint32_t depth = 0;        // how many chunks are before it in its prefix
-  uint64_t bytes = 1;        // more than 0
-  double recompute_cost = 1; // what computing it again takes, in any unit (recompute_cost.h)
-  uint8_t category = 0;      // below kCategories: kinds that the caller tells apart
+  uint64_t key = 0;           // the same whenever the chunk comes back, evenly spread over 64 bits
+  uint32_t depth = 0;         // how many chunks are before it in its prefix
+  uint64_t bytes = 1;         // more than 0
+  double recompute_cost = 1;  // what computing it again takes, in any unit (recompute_cost.h)
+  uint8_t category = 0;       // below kCategories: kinds that the caller tells apart
 };
 
 struct PolicyCounters {
-  bool learned_order = false;     // false: plain least-recently-used order, leaves first
+  bool learned_order = false;      // false: plain least-recently-used order, leaves first
   uint64_t trust_suspensions = 0;  // how often the learned order fell behind and was left
   uint64_t observed_reuses = 0;
 };
@@ -61,7 +61,8 @@ class EvictionPolicy {
   // may not go (then a further call looks at others). Does not remove it.
   uint32_t Victim(MonotonicTime now);
 
-  // Whether a chunk that is not stored is worth more than `victim`. If not, say so with Refuse.
+  // Whether a chunk that is not stored is worth at least as much as `victim`. If it is not stored
+  // then, say so with Refuse.
   bool Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now);
   // A chunk was asked for, is not stored and was not admitted.
   void Refuse(const ChunkTraits& traits, MonotonicTime now);

@@ -6,7 +6,8 @@
 namespace larder {
 namespace {
 
-constexpr size_t kSetsMin = 1024;
+// 512 KiB: a small cache remembers many times what it holds.
+constexpr size_t kSetsMin = 1 << 14;
 constexpr uint32_t kUsesMax = 255;
 constexpr uint32_t kTimeMask = 0xffffff00u;
 
@@ -28,7 +29,7 @@ void GhostTable::Remember(uint64_t key, Record record, PolicyTicks now) {
       chosen = &slot;
       break;
     }
-    const uint32_t age = now - ((slot.time_and_uses & kTimeMask));
+    const uint32_t age = now - (slot.time_and_uses & kTimeMask);
     if (chosen == nullptr || age > chosen_age) {
       chosen = &slot;
       chosen_age = age;
@@ -39,24 +40,21 @@ void GhostTable::Remember(uint64_t key, Record record, PolicyTicks now) {
 }
 
 GhostTable::Record GhostTable::Find(uint64_t key) const {
-  const Slot* slot = FindSlot(key);
-  if (slot == nullptr) return {};
-  return {.uses = slot->time_and_uses & ~kTimeMask, .last_use = slot->time_and_uses & kTimeMask};
+  if (sets_.empty()) return {};
+  for (const Slot& slot : sets_[SetOf(key)]) {
+    if (slot.tag != static_cast<uint32_t>(key) || slot.time_and_uses == 0) continue;
+    return {.uses = slot.time_and_uses & ~kTimeMask, .last_use = slot.time_and_uses & kTimeMask};
+  }
+  return {};
 }
 
 GhostTable::Record GhostTable::Take(uint64_t key) {
   const Record record = Find(key);
-  if (record.uses > 0) *const_cast<Slot*>(FindSlot(key)) = {};
-  return record;
-}
-
-const GhostTable::Slot* GhostTable::FindSlot(uint64_t key) const {
-  if (sets_.empty()) return nullptr;
-  const auto tag = static_cast<uint32_t>(key);
-  for (const Slot& slot : sets_[SetOf(key)]) {
-    if (slot.tag == tag && slot.time_and_uses != 0) return &slot;
+  if (record.uses == 0) return record;
+  for (Slot& slot : sets_[SetOf(key)]) {
+    if (slot.tag == static_cast<uint32_t>(key)) slot = {};
   }
-  return nullptr;
+  return record;
 }
 
 }  // namespace larder

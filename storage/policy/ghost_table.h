@@ -10,8 +10,8 @@
 namespace larder {
 
 // A hash table that forgets: sets of four records of 8 bytes, where a new record replaces the one
-// that was used longest ago. Two keys are taken for one with a chance of about 2^-30 a look-up; that
-// costs a wrong guess, nothing else. Pure and not thread-safe.
+// that was used longest ago. Two keys are taken for one with a chance of about 2^-30 a look-up;
+// that costs a wrong guess, nothing else. Pure and not thread-safe.
 class GhostTable {
  public:
   struct Record {
@@ -27,8 +27,6 @@ class GhostTable {
   Record Take(uint64_t key);
   Record Find(uint64_t key) const;
 
-  size_t memory_bytes() const { return sets_.size() * sizeof(Set); }
-
  private:
   // `uses` in the low 8 bits, the time in units of 256 ticks (0.27 s) above.
   struct Slot {
@@ -37,7 +35,6 @@ class GhostTable {
   };
   using Set = std::array<Slot, 4>;
 
-  const Slot* FindSlot(uint64_t key) const;
   size_t SetOf(uint64_t key) const { return (key >> 32) & (sets_.size() - 1); }
 
   std::vector<Set> sets_;

@@ -15,8 +15,8 @@ constexpr double kGroupPriorWeight = 50;
 constexpr double kAllPriorWeight = 100;
 constexpr double kPriorHazard = 0.05;
 
-// A chunk that is kept at all is kept for some seconds: what is reused within a burst of requests is
-// no reason to push out what will be wanted in a minute.
+// A chunk that is kept at all is kept for some seconds: what is reused within a burst of requests
+// is no reason to push out what will be wanted in a minute.
 constexpr double kKeptSecondsMin = 5;
 
 }  // namespace
@@ -68,8 +68,7 @@ std::array<double, kAgeBuckets> ReuseStatistics::Scores(size_t class_index) {
     const double of_all = all_.Hazard(bucket, kPriorHazard, kAllPriorWeight);
     const double of_group = group.Hazard(bucket, of_all, kGroupPriorWeight);
     hazard[bucket] = classes_[class_index].Hazard(bucket, of_group, kClassPriorWeight);
-    seconds[bucket] =
-        (kAgeBucketStart[bucket + 1] - kAgeBucketStart[bucket]) / kTicksPerSecond;
+    seconds[bucket] = (kAgeBucketStart[bucket + 1] - kAgeBucketStart[bucket]) / kTicksPerSecond;
   }
   std::array<double, kAgeBuckets> scores;
   for (size_t age = 0; age < kAgeBuckets; ++age) {

@@ -13,7 +13,7 @@ namespace larder {
 // Old counts fade, so that the statistics follow the load.
 struct ReuseHistogram {
   std::array<float, kAgeBuckets> reused{};
-  std::array<float, kAgeBuckets> survived{};   // reached the next bucket without being used
+  std::array<float, kAgeBuckets> survived{};    // reached the next bucket without being used
   std::array<uint32_t, kAgeBuckets> present{};  // are in this bucket now
   uint64_t faded_at_event = 0;
 
@@ -25,8 +25,8 @@ struct ReuseHistogram {
   }
 };
 
-// Histograms for classes of chunks, for groups of classes and for all together. A class leans on its
-// group where it has seen little, a group on all, and all on a hazard that is the same for each
+// Histograms for classes of chunks, for groups of classes and for all together. A class leans on
+// its group where it has seen little, a group on all, and all on a hazard that is the same for each
 // bucket, under which the least recently used chunk is worth least. Pure and not thread-safe.
 class ReuseStatistics {
  public:

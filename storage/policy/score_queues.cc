@@ -20,9 +20,8 @@ void ScoreQueues::SetLevel(CellIndex cell, uint8_t level) {
 void ScoreQueues::PushNewest(uint32_t item, CellIndex cell_index) {
   links_.GrowTo(item + size_t{1});
   Cell& cell = cells_[cell_index];
-  links_[item] = {.older = cell.newest,
-                  .newer = kNone,
-                  .cell = static_cast<uint16_t>(cell_index + 1)};
+  links_[item] = {
+      .older = cell.newest, .newer = kNone, .cell = static_cast<uint16_t>(cell_index + 1)};
   if (cell.newest != kNone) {
     links_[cell.newest].newer = item;
   } else {
@@ -36,9 +35,8 @@ void ScoreQueues::PushOldest(uint32_t item, CellIndex cell_index) {
   Cell& cell = cells_[cell_index];
   if (cell.oldest == kNone) return PushNewest(item, cell_index);
   links_.GrowTo(item + size_t{1});
-  links_[item] = {.older = kNone,
-                  .newer = cell.oldest,
-                  .cell = static_cast<uint16_t>(cell_index + 1)};
+  links_[item] = {
+      .older = kNone, .newer = cell.oldest, .cell = static_cast<uint16_t>(cell_index + 1)};
   links_[cell.oldest].older = item;
   cell.oldest = item;
 }
@@ -68,7 +66,8 @@ ScoreQueues::CellIndex ScoreQueues::NextInUse(CellIndex cell) const {
   for (size_t step = 0; step <= in_use_.size(); ++step) {
     const size_t word = (start / 64 + step) % in_use_.size();
     if (step > 0) bits = in_use_[word];
-    if (bits != 0) return static_cast<CellIndex>(word * 64 + static_cast<size_t>(std::countr_zero(bits)));
+    if (bits != 0)
+      return static_cast<CellIndex>(word * 64 + static_cast<size_t>(std::countr_zero(bits)));
   }
   return kNoCell;
 }

@@ -12,9 +12,9 @@ namespace larder {
 
 // One queue, called a cell, for each class and age bucket; the chunks in it have about the same
 // worth, and the one that was used longest ago is at its old end. Cells stand in lists by level, a
-// number that rises with their worth, and a bitmap says which levels have any chunk. So the chunk of
-// least worth is found in O(1). Pure and not thread-safe. Memory: 12 bytes an item, about 0.3 MiB
-// for the cells.
+// number that rises with their worth, and a bitmap says which levels have any chunk. So the chunk
+// of least worth is found in O(1). Pure and not thread-safe. Memory: 12 bytes an item, about 0.3
+// MiB for the cells.
 class ScoreQueues {
  public:
   static constexpr uint32_t kNone = 0xffffffffu;
@@ -62,7 +62,7 @@ class ScoreQueues {
   struct Cell {
     uint32_t oldest = kNone;
     uint32_t newest = kNone;
-    CellIndex next = kNoCell;      // of the same level
+    CellIndex next = kNoCell;  // of the same level
     CellIndex previous = kNoCell;
     uint8_t level = 0;
   };

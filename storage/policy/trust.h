@@ -13,15 +13,20 @@ namespace larder {
 // not thread-safe.
 class Trust {
  public:
-  // A sampled chunk was used. `cache_size` is in chunks of the sample.
-  void RecordUse(bool hit, bool lru_hit, uint64_t observed_reuses, size_t cache_size) {
-    ++uses_;
+  // A sampled chunk was used, one of `weight` that were; `cache_size` is in chunks.
+  void RecordUse(bool hit, bool lru_hit, uint64_t weight, uint64_t observed_reuses,
+                 size_t cache_size) {
+    uses_ += weight;
     if (trusted_) {
-      balance_ = std::min(balance_ + (hit ? 1 : 0) - (lru_hit ? 1 : 0),
-                          kSavingsMax * static_cast<double>(cache_size));
-      const double window = std::min(static_cast<double>(uses_),
-                                     kWindowCacheSizes * static_cast<double>(cache_size));
-      if (balance_ < -(kLossShareMax * window + kLossMin)) Suspend(cache_size);
+      const auto uses = static_cast<double>(uses_);
+      const auto size = static_cast<double>(cache_size);
+      balance_ =
+          std::min(balance_ + ((hit ? 1 : 0) - (lru_hit ? 1 : 0)) * static_cast<double>(weight),
+                   kSavingsShareMax * uses + kSavingsCacheSizes * size);
+      if (balance_ <
+          -(kLossShareMax * uses + std::min(kLossCacheSizes * size, kLossBurstMax) + kLossMin)) {
+        Suspend(cache_size);
+      }
     } else if (observed_reuses >= kReusesMin && uses_ >= resume_at_use_) {
       trusted_ = true;
       balance_ = 0;
@@ -33,12 +38,17 @@ class Trust {
   uint64_t suspensions() const { return suspensions_; }
 
  private:
-  static constexpr uint64_t kReusesMin = 1000;
-  static constexpr double kLossShareMax = 0.001;
-  static constexpr double kLossMin = 50;
-  static constexpr double kSavingsMax = 0.25;
-  static constexpr double kWindowCacheSizes = 64;
-  static constexpr uint64_t kFirstWaitCacheSizes = 8;
+  static constexpr uint64_t kReusesMin = 3000;
+  // What may be lost: a share of all uses so far, and what the change to another order costs at
+  // first, for it keeps chunks that pay later.
+  static constexpr double kLossShareMax = 0.0005;
+  static constexpr double kLossCacheSizes = 1.0 / 16;
+  static constexpr double kLossBurstMax = 400;
+  static constexpr double kLossMin = 64;
+  // What was won counts against later losses up to this.
+  static constexpr double kSavingsShareMax = 0.001;
+  static constexpr double kSavingsCacheSizes = 1.0 / 16;
+  static constexpr uint64_t kFirstWaitCacheSizes = 32;
   static constexpr uint32_t kWaitDoublingsMax = 16;
 
   void Suspend(size_t cache_size) {

@@ -37,8 +37,8 @@ struct BlockTrace {
 
 inline constexpr size_t kTraceAccessesMax = size_t{1} << 31;
 
-// Reads `source` to its end or up to `limit` requests. An id that stands behind two different blocks
-// counts as two blocks. INVALID_ARGUMENT when the workload has no block or more than
+// Reads `source` to its end or up to `limit` requests. An id that stands behind two different
+// blocks counts as two blocks. INVALID_ARGUMENT when the workload has no block or more than
 // kTraceAccessesMax.
 absl::StatusOr<BlockTrace> LoadBlockTrace(RequestSource& source, uint32_t tokens_per_block,
                                           uint64_t limit);

@@ -20,11 +20,12 @@ class CacheModel {
 
   virtual bool Contains(uint32_t block) const = 0;
 
-  // Serves a request whose first `hits` blocks were present, here or in a lower tier: all its blocks
-  // are used now, and what is missing may be stored.
+  // Serves a request whose first `hits` blocks were present, here or in a lower tier: all its
+  // blocks are used now, and what is missing may be stored.
   virtual void Serve(const TraceRequest& request, uint32_t hits) = 0;
 
-  // How many blocks were stored so far, and those that were evicted since the list was last cleared.
+  // How many blocks were stored so far, and those that were evicted since the list was last
+  // cleared.
   uint64_t stored() const { return stored_; }
   std::vector<uint32_t>& evicted() { return evicted_; }
 

@@ -151,8 +151,8 @@ absl::StatusOr<std::vector<Capacity>> Capacities(const Flags& flags, uint64_t bl
   for (const double percent : flags.capacity_pct.empty() ? standard : flags.capacity_pct) {
     const double blocks = unique * percent / 100;
     if (blocks < 1) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--capacity-pct: ", percent, " % of ", unique_blocks, " blocks is less than one"));
+      return absl::InvalidArgumentError(absl::StrCat("--capacity-pct: ", percent, " % of ",
+                                                     unique_blocks, " blocks is less than one"));
     }
     capacities.push_back({static_cast<size_t>(blocks), percent});
   }

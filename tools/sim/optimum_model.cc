@@ -10,8 +10,8 @@ namespace {
 
 // Keeps, after each request, the blocks whose next use is nearest (Belady, 1966, with the right not
 // to store). No block is used without all before it, so of two blocks of a prefix the deeper one is
-// never used earlier; on a tie the deeper one goes. So what is kept is always whole prefixes, and as
-// all blocks are equally large, no other choice gives more hits.
+// never used earlier; on a tie the deeper one goes. So what is kept is always whole prefixes, and
+// as all blocks are equally large, no other choice gives more hits.
 class OptimumCache final : public CacheModel {
  public:
   explicit OptimumCache(const CacheModelOptions& options)
@@ -42,9 +42,7 @@ class OptimumCache final : public CacheModel {
  private:
   using Rank = std::tuple<uint32_t, uint32_t, uint32_t>;  // next use, depth, block
 
-  Rank RankOf(uint32_t block) const {
-    return {kept_until_[block], trace_.depth[block], block};
-  }
+  Rank RankOf(uint32_t block) const { return {kept_until_[block], trace_.depth[block], block}; }
 
   void Evict() {
     const uint32_t block = std::get<2>(*kept_.rbegin());

@@ -15,9 +15,9 @@ namespace {
 constexpr double kWidth = 760, kHeight = 480;
 constexpr double kLeft = 64, kTop = 40, kRight = 150, kBottom = 52;
 // Dark enough on white and apart for most eyes (after Okabe and Ito).
-constexpr std::array<const char*, 12> kColours = {
-    "#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00",
-    "#56b4e9", "#8c564b", "#7f7f7f", "#5e3c99", "#b2182b", "#1b7837"};
+constexpr std::array<const char*, 12> kColours = {"#000000", "#0072b2", "#d55e00", "#009e73",
+                                                  "#cc79a7", "#e69f00", "#56b4e9", "#8c564b",
+                                                  "#7f7f7f", "#5e3c99", "#b2182b", "#1b7837"};
 
 struct Point {
   double capacity_pct;
@@ -43,8 +43,8 @@ std::string Escape(absl::string_view text) {
 }
 
 std::string Text(double x, double y, absl::string_view anchor, absl::string_view text) {
-  return absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y,
-                         anchor, Escape(text));
+  return absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor,
+                         Escape(text));
 }
 
 std::string Line(double x1, double y1, double x2, double y2) {
@@ -64,12 +64,13 @@ std::string Frame(const Axes& axes, const SimulationReport& report) {
   for (const SimulationRow& row : report.rows) capacities[row.capacity_pct] = true;
   for (const auto& [capacity_pct, present] : capacities) {
     const double x = axes.X(capacity_pct);
-    absl::StrAppend(&svg, Line(x, kTop, x, kHeight - kBottom),
-                    Text(x, kHeight - kBottom + 18, "middle",
-                         absl::StrFormat("%.3g", capacity_pct)));
+    absl::StrAppend(
+        &svg, Line(x, kTop, x, kHeight - kBottom),
+        Text(x, kHeight - kBottom + 18, "middle", absl::StrFormat("%.3g", capacity_pct)));
   }
-  absl::StrAppend(&svg, Text((kLeft + kWidth - kRight) / 2, kHeight - 12, "middle",
-                             "capacity, % of unique blocks (logarithmic)"),
+  absl::StrAppend(&svg,
+                  Text((kLeft + kWidth - kRight) / 2, kHeight - 12, "middle",
+                       "capacity, % of unique blocks (logarithmic)"),
                   Text(kLeft, kTop - 6, "end", "block hit %"));
   return svg;
 }
@@ -88,9 +89,9 @@ std::string Curve(const Axes& axes, const std::string& policy, const std::vector
                           axes.X(point.capacity_pct), axes.Y(point.hit_pct), colour);
   }
   const double y = kTop + 18.0 * static_cast<double>(number);
-  absl::StrAppendFormat(
-      &svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"4\" fill=\"%s\"/>\n",
-      kWidth - kRight + 16, y - 4, colour);
+  absl::StrAppendFormat(&svg,
+                        "<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"4\" fill=\"%s\"/>\n",
+                        kWidth - kRight + 16, y - 4, colour);
   return svg + Text(kWidth - kRight + 36, y + 2, "start", policy);
 }
 

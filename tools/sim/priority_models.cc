@@ -102,8 +102,8 @@ class GdsfCache final : public PriorityCache {
   double inflation_ = 0;
 };
 
-// RAGCache's prefix-aware variant (Jin and others, 2024): the cost is what computing the block takes
-// behind its prefix, and only leaves go.
+// RAGCache's prefix-aware variant (Jin and others, 2024): the cost is what computing the block
+// takes behind its prefix, and only leaves go.
 class PgdsfCache final : public PriorityCache {
  public:
   explicit PgdsfCache(const CacheModelOptions& options)

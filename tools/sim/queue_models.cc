@@ -168,7 +168,8 @@ class FrequencySketch {
 
   uint8_t Estimate(uint32_t block) const {
     uint8_t least = kCounterMax;
-    for (size_t row = 0; row < kRows; ++row) least = std::min(least, counters_[Position(row, block)]);
+    for (size_t row = 0; row < kRows; ++row)
+      least = std::min(least, counters_[Position(row, block)]);
     return least;
   }
 

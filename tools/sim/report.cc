@@ -42,19 +42,18 @@ std::string SimulationReportJson(const SimulationReport& report) {
   json["results"] = nlohmann::ordered_json::array();
   for (const SimulationRow& row : report.rows) {
     const Figures figures(report, row);
-    json["results"].push_back(
-        {{"policy", row.policy},
-         {"capacity_pct", row.capacity_pct},
-         {"capacity_bytes", row.capacity_bytes},
-         {"block_hit", figures.block_hit},
-         {"disk_block_hit", figures.disk_hit},
-         {"token_hit", figures.token_hit},
-         {"prefill_flops_saved", figures.prefill_flops_saved},
-         {"bytes_written",
-          report.has_disk ? figures.disk_bytes_written : figures.memory_bytes_written},
-         {"memory_bytes_written", figures.memory_bytes_written},
-         {"disk_bytes_written", figures.disk_bytes_written},
-         {"ns_per_access", figures.nanoseconds}});
+    json["results"].push_back({{"policy", row.policy},
+                               {"capacity_pct", row.capacity_pct},
+                               {"capacity_bytes", row.capacity_bytes},
+                               {"block_hit", figures.block_hit},
+                               {"disk_block_hit", figures.disk_hit},
+                               {"token_hit", figures.token_hit},
+                               {"prefill_flops_saved", figures.prefill_flops_saved},
+                               {"bytes_written", report.has_disk ? figures.disk_bytes_written
+                                                                 : figures.memory_bytes_written},
+                               {"memory_bytes_written", figures.memory_bytes_written},
+                               {"disk_bytes_written", figures.disk_bytes_written},
+                               {"ns_per_access", figures.nanoseconds}});
   }
   // The workload's name may hold bytes that are not UTF-8.
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -67,8 +66,8 @@ void PrintSimulationReport(const SimulationReport& report, FILE* file) {
                FormatBytes(report.block_bytes).c_str());
   Table table;
   table.AddColumn("policy");
-  for (const char* header : {"capacity %", "capacity", "block hit %", "token hit %",
-                             "work saved %", "memory written", "disk written", "ns/access"}) {
+  for (const char* header : {"capacity %", "capacity", "block hit %", "token hit %", "work saved %",
+                             "memory written", "disk written", "ns/access"}) {
     table.AddColumn(header, Align::kRight);
   }
   for (const SimulationRow& row : report.rows) {

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/status.h"
 #include "common/hash.h"
+#include "common/status.h"
 #include "tools/sim/simulation.h"
 
 namespace larder {
@@ -42,7 +42,8 @@ class SessionRouter final : public Router {
   uint32_t nodes_;
 };
 
-// The longest prefix wins; what a node has computed beyond the least loaded one's counts against it.
+// The longest prefix wins; what a node has computed beyond the least loaded one's counts against
+// it.
 class PrefixRouter final : public Router {
  public:
   explicit PrefixRouter(uint32_t nodes) : load_blocks_(nodes) {}

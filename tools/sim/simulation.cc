@@ -39,11 +39,12 @@ class Simulation {
     if (options_.policy == "min") RETURN_IF_ERROR(LookAhead());
     ASSIGN_OR_RETURN(const DiskAdmission admission, ParseDiskAdmission(options_.disk_admission));
     for (size_t i = 0; i < stores; ++i) {
-      CacheModelOptions model{.trace = &trace_,
-                              .capacity_blocks = std::max<size_t>(1, options_.capacity_blocks / stores),
-                              .block_bytes = options_.block_bytes,
-                              .cost = options_.cost,
-                              .next_use = &next_use_};
+      CacheModelOptions model{
+          .trace = &trace_,
+          .capacity_blocks = std::max<size_t>(1, options_.capacity_blocks / stores),
+          .block_bytes = options_.block_bytes,
+          .cost = options_.cost,
+          .next_use = &next_use_};
       Store store;
       ASSIGN_OR_RETURN(store.memory, MakeCacheModel(options_.policy, model));
       if (options_.disk_capacity_blocks > 0) {
