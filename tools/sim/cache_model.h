@@ -24,14 +24,15 @@ class CacheModel {
   // blocks are used now, and what is missing may be stored.
   virtual void Serve(const TraceRequest& request, uint32_t hits) = 0;
 
-  // How many blocks were stored so far, and those that were evicted since the list was last
-  // cleared.
+  // How many blocks were stored so far.
   uint64_t stored() const { return stored_; }
-  std::vector<uint32_t>& evicted() { return evicted_; }
+  // The blocks that were evicted, or used and not stored, since the list was last cleared: what a
+  // lower tier may take.
+  std::vector<uint32_t>& left() { return left_; }
 
  protected:
   uint64_t stored_ = 0;
-  std::vector<uint32_t> evicted_;
+  std::vector<uint32_t> left_;
 };
 
 struct CacheModelOptions {

@@ -14,7 +14,7 @@ constexpr uint32_t kUseBands = 4;
 constexpr uint32_t kDepthBands = 12;
 
 // A kind is written if it yields at least this share of what all kinds yield together.
-constexpr double kYieldShareMin = 0.5;
+constexpr double kYieldShareMin = 0.6;
 // Until so many of a kind were written, and of one in so many blocks ever after, it is tried.
 constexpr double kTrials = 500;
 constexpr uint32_t kTryOneIn = 16;
@@ -36,14 +36,17 @@ DiskTier::DiskTier(const BlockTrace& trace, size_t capacity_blocks, DiskAdmissio
       admission_(admission),
       lists_(trace.unique_blocks(), 1),
       uses_(trace.unique_blocks()),
+      partial_(trace.unique_blocks()),
       kind_(trace.unique_blocks()),
       read_(trace.unique_blocks()),
-      yields_(kUseBands * kDepthBands) {}
+      yields_(2 * kUseBands * kDepthBands) {}
 
-void DiskTier::Use(std::span<const uint32_t> blocks, absl::FunctionRef<bool(uint32_t)> reads) {
+void DiskTier::Use(const TraceRequest& request, absl::FunctionRef<bool(uint32_t)> reads) {
+  const auto blocks = trace_.blocks_of(request);
   for (size_t i = blocks.size(); i > 0; --i) {
     const uint32_t block = blocks[i - 1];
     if (uses_[block] < kUsesMax) ++uses_[block];
+    partial_[block] = i * trace_.tokens_per_block > request.tokens;
     if (!Contains(block)) continue;
     if (reads(block) && !read_[block]) {
       read_[block] = true;
@@ -68,7 +71,8 @@ void DiskTier::Offer(uint32_t block) {
 uint8_t DiskTier::KindOf(uint32_t block) const {
   const uint32_t uses = std::min<uint32_t>(uses_[block], kUseBands) - (uses_[block] > 0 ? 1 : 0);
   const auto depth = static_cast<uint32_t>(std::bit_width(trace_.depth[block]));
-  return static_cast<uint8_t>(uses * kDepthBands + std::min(depth, kDepthBands - 1));
+  return static_cast<uint8_t>(((partial_[block] ? 1 : 0) * kUseBands + uses) * kDepthBands +
+                              std::min(depth, kDepthBands - 1));
 }
 
 bool DiskTier::Admits(uint32_t block) const {

@@ -28,8 +28,8 @@ class DiskTier {
 
   bool Contains(uint32_t block) const { return lists_.list_of(block) == 0; }
 
-  // A request uses these blocks; `reads` says of each whether memory lacks it.
-  void Use(std::span<const uint32_t> blocks, absl::FunctionRef<bool(uint32_t)> reads);
+  // A request uses its blocks; `reads` says of each whether memory lacks it.
+  void Use(const TraceRequest& request, absl::FunctionRef<bool(uint32_t)> reads);
   // Memory evicted the block.
   void Offer(uint32_t block);
 
@@ -50,6 +50,7 @@ class DiskTier {
   const DiskAdmission admission_;
   BlockLists lists_;
   std::vector<uint8_t> uses_;
+  std::vector<bool> partial_;  // the request that used it last filled it only in part
   std::vector<uint8_t> kind_;  // when it was written
   std::vector<bool> read_;     // since it was written
   std::vector<Yield> yields_;  // by kind

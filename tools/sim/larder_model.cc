@@ -34,6 +34,7 @@ class LarderCache final : public CacheModel {
     if (hits > 0 && children_[blocks[hits - 1]] == 0) policy_.SetMayGo(blocks[hits - 1], true);
     for (size_t i = blocks.size(); i > kept; --i) {
       policy_.Refuse(TraitsOf(request, i - 1), request.time);
+      left_.push_back(blocks[i - 1]);
     }
     for (size_t i = kept; i > 0; --i) policy_.Touch(blocks[i - 1], request.time);
   }
@@ -65,7 +66,7 @@ class LarderCache final : public CacheModel {
     policy_.Remove(block);
     present_[block] = false;
     --count_;
-    evicted_.push_back(block);
+    left_.push_back(block);
     const uint32_t parent = trace_.parent[block];
     if (parent != kNoBlockNumber && --children_[parent] == 0) policy_.SetMayGo(parent, true);
   }

@@ -33,7 +33,7 @@ class OptimumCache final : public CacheModel {
         kept_.insert(RankOf(block));
         if (!was_kept) ++stored_;
       } else if (was_kept) {
-        evicted_.push_back(block);
+        left_.push_back(block);
       }
     }
     while (kept_.size() > capacity_) Evict();
@@ -48,7 +48,7 @@ class OptimumCache final : public CacheModel {
     const uint32_t block = std::get<2>(*kept_.rbegin());
     kept_.erase(std::prev(kept_.end()));
     kept_until_[block] = kNeverUsed;
-    evicted_.push_back(block);
+    left_.push_back(block);
   }
 
   const BlockTrace& trace_;

@@ -52,7 +52,7 @@ class PriorityCache : public BlockCache {
     if (entry.present) {
       order_.erase(RankOf(block));
     } else {
-      if (count_ >= capacity_ && !EvictLowest()) return;
+      if (count_ >= capacity_ && !EvictLowest()) return left_.push_back(block);
       entry = {.present = true};
       ++count_;
       ++stored_;
@@ -70,7 +70,7 @@ class PriorityCache : public BlockCache {
     order_.erase(order_.begin());
     entries_[victim].present = false;
     --count_;
-    evicted_.push_back(victim);
+    left_.push_back(victim);
     OnEviction(entries_[victim].priority);
     OnEvict(victim);
     return true;

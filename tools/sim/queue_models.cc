@@ -56,7 +56,7 @@ class S3FifoCache final : public BlockCache {
       return;
     }
     lists_.MoveToNewest(kGhost, block);
-    evicted_.push_back(block);
+    left_.push_back(block);
     while (lists_.size(kGhost) > ghosts_max_) lists_.Remove(lists_.oldest(kGhost));
   }
 
@@ -66,7 +66,7 @@ class S3FifoCache final : public BlockCache {
       --frequency_[block];
       lists_.MoveToNewest(kMain, block);
     }
-    evicted_.push_back(lists_.oldest(kMain));
+    left_.push_back(lists_.oldest(kMain));
     lists_.Remove(lists_.oldest(kMain));
   }
 
@@ -142,7 +142,7 @@ class ArcCache final : public BlockCache {
     const uint32_t block = lists_.oldest(list);
     lists_.Remove(block);
     if (ghost != BlockLists::kNoList) lists_.PushNewest(ghost, block);
-    evicted_.push_back(block);
+    left_.push_back(block);
   }
 
   BlockLists lists_;
@@ -235,11 +235,11 @@ class WTinyLfuCache final : public BlockCache {
     const uint32_t victim =
         lists_.size(kProbation) > 0 ? lists_.oldest(kProbation) : lists_.oldest(kProtected);
     if (victim == kNoBlockNumber || sketch_.Estimate(candidate) <= sketch_.Estimate(victim)) {
-      evicted_.push_back(candidate);
+      left_.push_back(candidate);
       return;
     }
     lists_.Remove(victim);
-    evicted_.push_back(victim);
+    left_.push_back(victim);
     lists_.PushNewest(kProbation, candidate);
   }
 

@@ -17,7 +17,7 @@ class OneListCache : public BlockCache {
  protected:
   void Evict(uint32_t block) {
     lists_.Remove(block);
-    evicted_.push_back(block);
+    left_.push_back(block);
   }
   void Store(uint32_t block) {
     lists_.PushNewest(0, block);
@@ -106,6 +106,7 @@ class LeafLruCache final : public CacheModel {
     while (kept < request_blocks.size() && (count_ < capacity_ || EvictOldestLeaf())) {
       Store(request_blocks[kept++]);
     }
+    for (size_t i = request_blocks.size(); i > kept; --i) left_.push_back(request_blocks[i - 1]);
     for (size_t i = kept; i > 0; --i) order_.Touch(request_blocks[i - 1]);
   }
 
@@ -127,7 +128,7 @@ class LeafLruCache final : public CacheModel {
     order_.Remove(oldest);
     present_[oldest] = false;
     --count_;
-    evicted_.push_back(oldest);
+    left_.push_back(oldest);
     const uint32_t parent = trace_.parent[oldest];
     if (parent != kNoBlockNumber && --children_[parent] == 0) order_.Unpark(parent);
     return true;

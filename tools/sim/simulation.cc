@@ -107,13 +107,13 @@ class Simulation {
       for (uint32_t i = 0; i < hits; ++i) {
         if (!store.memory->Contains(blocks[i])) ++result_.disk_hit_blocks;
       }
-      store.disk->Use(blocks, [&](uint32_t block) { return !store.memory->Contains(block); });
+      store.disk->Use(request, [&](uint32_t block) { return !store.memory->Contains(block); });
     }
     store.memory->Serve(request, hits);
     if (store.disk != nullptr) {
-      for (const uint32_t block : store.memory->evicted()) store.disk->Offer(block);
+      for (const uint32_t block : store.memory->left()) store.disk->Offer(block);
     }
-    store.memory->evicted().clear();
+    store.memory->left().clear();
   }
 
   void Count(const TraceRequest& request, uint32_t hits) {
