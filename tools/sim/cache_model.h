@@ -39,7 +39,7 @@ struct CacheModelOptions {
   const BlockTrace* trace = nullptr;
   size_t capacity_blocks = 1;
   uint64_t block_bytes = 1;
-  CostModel cost;
+  CostModel cost = {};
   // For the offline optimum: for each access the position of the request that uses the block next
   // in the same cache, or kNeverUsed.
   const std::vector<uint32_t>* next_use = nullptr;

@@ -31,7 +31,7 @@ struct SimulationOptions {
   size_t disk_capacity_blocks = 0;
   std::string disk_admission = "all";
   uint64_t block_bytes = 1;
-  CostModel cost;
+  CostModel cost = {};
 };
 
 struct SimulationResult {
