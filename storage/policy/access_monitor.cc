@@ -7,6 +7,8 @@ constexpr uint32_t kChains = AccessMonitor::kWatchedMax;
 // The sample reaches back so many times as far as the cache.
 constexpr size_t kReach = 6;
 constexpr uint32_t kSampleShiftMax = 30;
+// Each call looks at so many buckets.
+constexpr int kBucketsMax = 8;
 
 }  // namespace
 
@@ -48,7 +50,7 @@ bool AccessMonitor::Use(uint64_t key, uint32_t class_index, PolicyTicks now) {
 void AccessMonitor::Advance(PolicyTicks now) {
   // One bucket after the other, so that each gets its turn whatever the others have to do.
   int steps = 0;
-  for (size_t visited = 0; visited < kAgeBuckets - 1 && steps < kStepsMax; ++visited) {
+  for (int visited = 0; visited < kBucketsMax && steps < kStepsMax; ++visited) {
     const uint32_t bucket = next_bucket_;
     next_bucket_ = (next_bucket_ + kAgeBuckets - 2) % (kAgeBuckets - 1);  // from old to young
     while (oldest_in_[bucket] != kNone && steps < kStepsMax) {

@@ -8,7 +8,7 @@ namespace larder {
 namespace {
 
 // After so many uses one class learns its new scores.
-constexpr uint64_t kUsesPerUpdate = 64;
+constexpr uint64_t kUsesPerUpdate = 128;
 // Levels are this fine: so many for a factor of e. Smaller differences are left to recency.
 constexpr double kLevelsPerE = 4;
 constexpr double kScoreMin = 1e-13;

@@ -226,8 +226,8 @@ TEST(BlockTraceTest, AnIdBehindAnotherBlockIsAnotherBlock) {
   EXPECT_TRUE(absl::IsInvalidArgument(LoadBlockTrace(nothing, 512, 10).status()));
 }
 
-// The table that comes with the public traces. It is rounded to a tenth; one entry (lru at 1 %, 5.25
-// here) is a few hits in 288,500 away.
+// The table that comes with the public traces. It is rounded to a tenth; one entry (lru at 1
+// %, 5.25 here) is a few hits in 288,500 away.
 void ExpectPublished(const char* name, const char* policy, double percent, double published) {
   const char* folder = std::getenv("LARDER_TRACES");
   const std::string path =
