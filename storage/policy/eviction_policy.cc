@@ -8,7 +8,7 @@ namespace larder {
 namespace {
 
 // After so many uses one class learns its new scores.
-constexpr uint64_t kUsesPerUpdate = 128;
+constexpr uint64_t kUsesPerUpdate = 64;
 // Levels are this fine: so many for a factor of e. Smaller differences are left to recency.
 constexpr double kLevelsPerE = 4;
 constexpr double kScoreMin = 1e-13;
@@ -64,7 +64,6 @@ void EvictionPolicy::Insert(uint32_t item_index, const ChunkTraits& traits, Mono
                         .class_index = 0,
                         .uses = static_cast<uint8_t>(known.uses),
                         .bands = BandsOf(traits),
-                        .present = true,
                         .may_go = true,
                         .ordered = false};
   const uint32_t uses = std::min(known.uses + 1, kUsesMax);

@@ -91,7 +91,6 @@ class EvictionPolicy {
     uint8_t class_index;
     uint8_t uses;
     Bands bands;
-    bool present : 1;
     bool may_go : 1;
     bool ordered : 1;  // was touched since it was inserted
   };

@@ -11,7 +11,7 @@ class BlockCache : public CacheModel {
   explicit BlockCache(const CacheModelOptions& options)
       : trace_(*options.trace), capacity_(options.capacity_blocks) {}
 
-  void Serve(const TraceRequest& request, uint32_t) final {
+  void Serve(const TraceRequest& request) final {
     const auto blocks = trace_.blocks_of(request);
     for (size_t i = blocks.size(); i > 0; --i) Use(blocks[i - 1]);
   }

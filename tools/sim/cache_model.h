@@ -22,7 +22,7 @@ class CacheModel {
 
   // Serves a request whose first `hits` blocks were present, here or in a lower tier: all its
   // blocks are used now, and what is missing may be stored.
-  virtual void Serve(const TraceRequest& request, uint32_t hits) = 0;
+  virtual void Serve(const TraceRequest& request) = 0;
 
   // How many blocks were stored so far.
   uint64_t stored() const { return stored_; }

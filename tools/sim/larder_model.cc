@@ -23,7 +23,7 @@ class LarderCache final : public CacheModel {
 
   bool Contains(uint32_t block) const override { return present_[block]; }
 
-  void Serve(const TraceRequest& request, uint32_t) override {
+  void Serve(const TraceRequest& request) override {
     const auto blocks = trace_.blocks_of(request);
     size_t kept = 0;
     while (kept < blocks.size() && present_[blocks[kept]]) ++kept;

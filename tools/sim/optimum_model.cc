@@ -22,7 +22,7 @@ class OptimumCache final : public CacheModel {
 
   bool Contains(uint32_t block) const override { return kept_until_[block] != kNeverUsed; }
 
-  void Serve(const TraceRequest& request, uint32_t) override {
+  void Serve(const TraceRequest& request) override {
     const auto blocks = trace_.blocks_of(request);
     for (size_t i = 0; i < blocks.size(); ++i) {
       const uint32_t block = blocks[i];

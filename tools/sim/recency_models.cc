@@ -96,7 +96,7 @@ class LeafLruCache final : public CacheModel {
 
   bool Contains(uint32_t block) const override { return present_[block]; }
 
-  void Serve(const TraceRequest& request, uint32_t) override {
+  void Serve(const TraceRequest& request) override {
     const auto request_blocks = trace_.blocks_of(request);
     size_t kept = 0;
     // What is stored already is out of the order, so that the request cannot evict its own prefix.

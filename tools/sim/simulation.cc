@@ -109,7 +109,7 @@ class Simulation {
       }
       store.disk->Use(request, [&](uint32_t block) { return !store.memory->Contains(block); });
     }
-    store.memory->Serve(request, hits);
+    store.memory->Serve(request);
     if (store.disk != nullptr) {
       for (const uint32_t block : store.memory->left()) store.disk->Offer(block);
     }
