@@ -4,6 +4,7 @@
 #   make test-asan           the fast tests under AddressSanitizer and UBSanitizer
 #   make test-tsan           the tests with threads under ThreadSanitizer
 #   make bench               the micro-benchmarks, as JSON
+#   make bench-policy TRACES=DIR   the policy's figures on those traces, into docs/POLICY.md
 #   make format              clang-format on every source
 #   make lint [FILES=...]    clang-tidy on what changed, or FILES (--all: every source)
 # JOBS bounds the compile jobs, 2 by default, to leave a small machine its memory.
@@ -14,7 +15,7 @@ export JOBS
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: build demo test test-asan test-tsan bench format check-format lint clean packages
+.PHONY: build demo test test-asan test-tsan bench bench-policy format check-format lint clean packages
 
 build: packages
 	cmake --preset release
@@ -34,6 +35,9 @@ test-tsan: packages
 
 bench: build
 	build/release/bin/larder-bench micro --json
+
+bench-policy: build
+	tools/dev/bench_policy.py build/release/bin/larder-sim "$(TRACES)" docs/POLICY.md
 
 format: packages
 	tools/dev/format.sh

@@ -1,0 +1,278 @@
+#include "storage/policy/eviction_policy.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace larder {
+namespace {
+
+// After so many uses one class learns its new scores.
+constexpr uint64_t kUsesPerUpdate = 64;
+// Levels are this fine: so many for a factor of e. Smaller differences are left to recency.
+constexpr double kLevelsPerE = 4;
+constexpr double kScoreMin = 1e-13;
+
+// Each use moves at most so many items into queues of older ones, from at most so many queues.
+constexpr int kAgedItemsMax = 4;
+constexpr int kAgedCellsMax = 2;
+
+// A search for a victim looks at most at so many items that may not go or have aged, and compares
+// the oldest of at most so many queues of one level.
+constexpr int kLooksMax = 256;
+constexpr int kCellsComparedMax = 16;
+
+// Chunks that went are remembered up to twice as many as there are.
+constexpr size_t kGhostsPerItem = 2;
+
+// How much the cost per byte counts. One would be the expected work saved, but what is known of a
+// class is too coarse for that: on real traces it lost more hits than it saved work.
+constexpr double kCostExponent = 0.1;
+constexpr double kCostAverageWeight = 1.0 / 256;
+constexpr uint32_t kUsesMax = 255;
+
+// Used once, twice, 3 to 4 times, 5 to 8 times, more.
+uint32_t UseBand(uint32_t uses) {
+  return std::min<uint32_t>(static_cast<uint32_t>(std::bit_width(uses - 1)), 4);
+}
+
+// None, below 16 s, below two minutes, longer.
+uint32_t IntervalBand(uint32_t uses, PolicyTicks interval) {
+  if (uses < 2) return 0;
+  return interval < 16 * 1024 ? 1 : interval < 128 * 1024 ? 2 : 3;
+}
+
+}  // namespace
+
+EvictionPolicy::EvictionPolicy()
+    : queues_(kClassesMax),
+      statistics_(kClassesMax, kGroups),
+      monitor_(&statistics_),
+      class_of_kind_(kKinds, kNoClass) {
+  first_class_of_group_.fill(kNoClass);
+}
+
+void EvictionPolicy::Insert(uint32_t item_index, const ChunkTraits& traits, MonotonicTime now) {
+  now_ = ToTicks(now);
+  ++item_count_;
+  ghosts_.Reserve(item_count_ * kGhostsPerItem);
+  monitor_.SetCacheSize(item_count_);
+  items_.GrowTo(item_index + size_t{1});
+  const GhostTable::Record known = ghosts_.Take(traits.key);
+  items_[item_index] = {.key = traits.key,
+                        .last_use = known.last_use,
+                        .class_index = 0,
+                        .uses = static_cast<uint8_t>(known.uses),
+                        .bands = BandsOf(traits),
+                        .may_go = true,
+                        .ordered = false};
+  const uint32_t uses = std::min(known.uses + 1, kUsesMax);
+  LearnCost(ClassOf(items_[item_index].bands, uses, now_ - known.last_use),
+            traits.recompute_cost / static_cast<double>(traits.bytes));
+}
+
+void EvictionPolicy::Touch(uint32_t item_index, MonotonicTime now) {
+  now_ = ToTicks(now);
+  Item& item = items_[item_index];
+  if (item.uses < kUsesMax) ++item.uses;
+  item.class_index = static_cast<uint8_t>(ClassOf(item.bands, item.uses, now_ - item.last_use));
+  item.last_use = now_;
+  const bool hit = item.ordered;
+  item.ordered = true;
+  recency_.Touch(item_index);
+  queues_.Remove(item_index);
+  if (item.may_go) queues_.PushNewest(item_index, ScoreQueues::CellOf(item.class_index, 0));
+  Observe(item.key, item.class_index, hit, now_);
+}
+
+void EvictionPolicy::SetMayGo(uint32_t item_index, bool may_go) {
+  Item& item = items_[item_index];
+  if (item.may_go == may_go) return;
+  item.may_go = may_go;
+  if (!item.ordered) return;
+  if (may_go) {
+    recency_.Unpark(item_index);
+    Enqueue(item_index);
+  } else {
+    queues_.Remove(item_index);
+  }
+}
+
+void EvictionPolicy::Remove(uint32_t item_index) {
+  Item& item = items_[item_index];
+  recency_.Remove(item_index);
+  queues_.Remove(item_index);
+  ghosts_.Remember(item.key, {.uses = item.uses, .last_use = item.last_use}, now_);
+  item = {};
+  --item_count_;
+}
+
+uint32_t EvictionPolicy::Victim(MonotonicTime now) {
+  now_ = ToTicks(now);
+  return trust_.trusted() ? LeastWorth() : OldestThatMayGo();
+}
+
+bool EvictionPolicy::Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now) {
+  now_ = ToTicks(now);
+  if (!trust_.trusted() || !queues_.Contains(victim)) return true;
+  const uint32_t newcomer = ClassOfNewcomer(traits, now_);
+  return queues_.level(ScoreQueues::CellOf(newcomer, 0)) >=
+         queues_.level(queues_.CellOfItem(victim));
+}
+
+void EvictionPolicy::Refuse(const ChunkTraits& traits, MonotonicTime now) {
+  now_ = ToTicks(now);
+  const uint32_t class_index = ClassOfNewcomer(traits, now_);
+  const uint32_t uses = std::min(ghosts_.Find(traits.key).uses + 1, kUsesMax);
+  ghosts_.Remember(traits.key, {.uses = uses, .last_use = now_}, now_);
+  Observe(traits.key, class_index, false, now_);
+}
+
+PolicyCounters EvictionPolicy::counters() const {
+  return {.learned_order = trust_.trusted(),
+          .trust_suspensions = trust_.suspensions(),
+          .observed_reuses = statistics_.reuses()};
+}
+
+EvictionPolicy::Bands EvictionPolicy::BandsOf(const ChunkTraits& traits) const {
+  const auto depth = static_cast<uint32_t>(std::bit_width(uint64_t{traits.depth} + 1) - 1);
+  const double relative =
+      mean_cost_per_byte_ <= 0
+          ? 1
+          : traits.recompute_cost / static_cast<double>(traits.bytes) / mean_cost_per_byte_;
+  const uint32_t cost = relative < 0.5 ? 0 : relative < 1 ? 1 : relative < 2 ? 2 : 3;
+  return {.depth = static_cast<uint8_t>(std::min(depth, kDepthBands - 1)),
+          .category = static_cast<uint8_t>(traits.category % kCategories),
+          .cost = static_cast<uint8_t>(cost)};
+}
+
+uint32_t EvictionPolicy::ClassOf(Bands bands, uint32_t uses, PolicyTicks interval) {
+  const size_t group =
+      (bands.category * kUseBands + UseBand(uses)) * kIntervalBands + IntervalBand(uses, interval);
+  const size_t kind = (group * kDepthBands + bands.depth) * kCostBands + bands.cost;
+  return class_of_kind_[kind] != kNoClass ? class_of_kind_[kind] : NewClass(kind, group);
+}
+
+uint32_t EvictionPolicy::NewClass(size_t kind, size_t group) {
+  if (classes_.size() == kClassesMax) {
+    // Too many kinds: the rarer ones share a class, of the same group if it has one.
+    const uint16_t shared = first_class_of_group_[group];
+    return class_of_kind_[kind] = shared == kNoClass ? uint16_t{0} : shared;
+  }
+  const auto class_index = static_cast<uint16_t>(classes_.size());
+  classes_.push_back({.cost_per_byte = mean_cost_per_byte_});
+  class_of_kind_[kind] = class_index;
+  if (first_class_of_group_[group] == kNoClass) first_class_of_group_[group] = class_index;
+  statistics_.Assign(class_index, group);
+  UpdateLevels(class_index);
+  return class_index;
+}
+
+uint32_t EvictionPolicy::ClassOfNewcomer(const ChunkTraits& traits, PolicyTicks now) {
+  const GhostTable::Record known = ghosts_.Find(traits.key);
+  return ClassOf(BandsOf(traits), std::min(known.uses + 1, kUsesMax), now - known.last_use);
+}
+
+void EvictionPolicy::Observe(uint64_t key, uint32_t class_index, bool hit, PolicyTicks now) {
+  monitor_.Advance(now);
+  if (monitor_.Samples(key)) {
+    const bool lru_hit = monitor_.Use(key, class_index, now);
+    trust_.RecordUse(hit, lru_hit, uint64_t{1} << monitor_.sample_shift(), statistics_.reuses(),
+                     item_count_);
+  }
+  AgeQueues();
+  if (++uses_ % kUsesPerUpdate == 0) {
+    next_class_to_update_ = (next_class_to_update_ + 1) % static_cast<uint32_t>(classes_.size());
+    UpdateLevels(next_class_to_update_);
+  }
+}
+
+void EvictionPolicy::LearnCost(uint32_t class_index, double cost_per_byte) {
+  Class& learned = classes_[class_index];
+  const auto learn = [cost_per_byte](double& average, bool first) {
+    average = first ? cost_per_byte : average + (cost_per_byte - average) * kCostAverageWeight;
+  };
+  learn(mean_cost_per_byte_, mean_cost_per_byte_ <= 0);
+  learn(learned.cost_per_byte, learned.chunks++ == 0);
+}
+
+void EvictionPolicy::UpdateLevels(uint32_t class_index) {
+  const std::array<double, kAgeBuckets> scores = statistics_.Scores(class_index);
+  const double relative_cost =
+      mean_cost_per_byte_ <= 0 || classes_[class_index].cost_per_byte <= 0
+          ? 1
+          : std::pow(classes_[class_index].cost_per_byte / mean_cost_per_byte_, kCostExponent);
+  for (uint32_t bucket = 0; bucket < kAgeBuckets; ++bucket) {
+    const double log_score = std::log(std::max(scores[bucket] * relative_cost, kScoreMin));
+    const double level = std::clamp((log_score - std::log(kScoreMin)) * kLevelsPerE, 0.0,
+                                    double{ScoreQueues::kLevels - 1});
+    queues_.SetLevel(ScoreQueues::CellOf(class_index, bucket), static_cast<uint8_t>(level));
+  }
+}
+
+void EvictionPolicy::Enqueue(uint32_t item_index) {
+  const Item& item = items_[item_index];
+  const ScoreQueues::CellIndex cell =
+      ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
+  const uint32_t oldest = queues_.oldest(cell);
+  const bool goes_first =
+      oldest != ScoreQueues::kNone && now_ - item.last_use >= now_ - items_[oldest].last_use;
+  if (goes_first) {
+    queues_.PushOldest(item_index, cell);
+  } else {
+    queues_.PushNewest(item_index, cell);
+  }
+}
+
+bool EvictionPolicy::MoveIfAged(uint32_t item_index) {
+  const Item& item = items_[item_index];
+  const ScoreQueues::CellIndex cell =
+      ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
+  if (cell == queues_.CellOfItem(item_index)) return false;
+  queues_.Remove(item_index);
+  queues_.PushNewest(item_index, cell);
+  return true;
+}
+
+void EvictionPolicy::AgeQueues() {
+  int items = 0;
+  for (int cells = 0; cells < kAgedCellsMax; ++cells) {
+    next_cell_to_age_ = queues_.NextInUse(next_cell_to_age_);
+    if (next_cell_to_age_ == ScoreQueues::kNoCell) {
+      next_cell_to_age_ = 0;
+      return;
+    }
+    while (items < kAgedItemsMax && queues_.oldest(next_cell_to_age_) != ScoreQueues::kNone &&
+           MoveIfAged(queues_.oldest(next_cell_to_age_))) {
+      ++items;
+    }
+  }
+}
+
+uint32_t EvictionPolicy::OldestThatMayGo() {
+  for (int looks = 0; looks < kLooksMax; ++looks) {
+    const uint32_t oldest = recency_.oldest();
+    if (oldest == RecencyOrder::kNone) return kNone;
+    if (items_[oldest].may_go) return oldest;
+    recency_.Park(oldest);
+  }
+  return kNone;
+}
+
+uint32_t EvictionPolicy::LeastWorth() {
+  for (int looks = 0; looks < kLooksMax; ++looks) {
+    ScoreQueues::CellIndex cell = queues_.LowestCell();
+    if (cell == ScoreQueues::kNoCell) return kNone;
+    uint32_t victim = queues_.oldest(cell);
+    for (int compared = 1; compared < kCellsComparedMax; ++compared) {
+      cell = queues_.NextOfLevel(cell);
+      if (cell == ScoreQueues::kNoCell) break;
+      const uint32_t other = queues_.oldest(cell);
+      if (now_ - items_[other].last_use > now_ - items_[victim].last_use) victim = other;
+    }
+    if (!MoveIfAged(victim)) return victim;
+  }
+  return kNone;
+}
+
+}  // namespace larder

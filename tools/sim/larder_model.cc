@@ -1,0 +1,101 @@
+// The daemon's own policy as a simulated cache.
+#include <algorithm>
+#include <vector>
+
+#include "common/hash.h"
+#include "storage/policy/eviction_policy.h"
+#include "tools/sim/cache_model.h"
+
+namespace larder {
+namespace {
+
+// Does what the daemon does: the stored prefix is held while the rest comes in, each missing chunk
+// takes the place of a victim that is worth less, and at the end all is touched, deepest first.
+class LarderCache final : public CacheModel {
+ public:
+  explicit LarderCache(const CacheModelOptions& options)
+      : trace_(*options.trace),
+        capacity_(options.capacity_blocks),
+        block_bytes_(options.block_bytes),
+        cost_(options.cost),
+        present_(trace_.unique_blocks()),
+        children_(trace_.unique_blocks()) {}
+
+  bool Contains(uint32_t block) const override { return present_[block]; }
+
+  void Serve(const TraceRequest& request) override {
+    const auto blocks = trace_.blocks_of(request);
+    size_t kept = 0;
+    while (kept < blocks.size() && present_[blocks[kept]]) ++kept;
+    const size_t hits = kept;
+    // Only its last block can be a victim; the others have a successor.
+    if (hits > 0) policy_.SetMayGo(blocks[hits - 1], false);
+    while (kept < blocks.size() && Store(request, kept)) ++kept;
+    if (hits > 0 && children_[blocks[hits - 1]] == 0) policy_.SetMayGo(blocks[hits - 1], true);
+    for (size_t i = blocks.size(); i > kept; --i) {
+      policy_.Refuse(TraitsOf(request, i - 1), request.time);
+      left_.push_back(blocks[i - 1]);
+    }
+    for (size_t i = kept; i > 0; --i) policy_.Touch(blocks[i - 1], request.time);
+  }
+
+ private:
+  static constexpr uint8_t kFullBlock = 0;
+  static constexpr uint8_t kPartialBlock = 1;
+
+  bool Store(const TraceRequest& request, size_t position) {
+    const uint32_t block = trace_.blocks_of(request)[position];
+    const ChunkTraits traits = TraitsOf(request, position);
+    if (count_ >= capacity_) {
+      const uint32_t victim = policy_.Victim(request.time);
+      if (victim == EvictionPolicy::kNone || !policy_.Admits(traits, victim, request.time)) {
+        return false;
+      }
+      Evict(victim);
+    }
+    policy_.Insert(block, traits, request.time);
+    present_[block] = true;
+    ++count_;
+    ++stored_;
+    const uint32_t parent = trace_.parent[block];
+    if (parent != kNoBlockNumber && children_[parent]++ == 0) policy_.SetMayGo(parent, false);
+    return true;
+  }
+
+  void Evict(uint32_t block) {
+    policy_.Remove(block);
+    present_[block] = false;
+    --count_;
+    left_.push_back(block);
+    const uint32_t parent = trace_.parent[block];
+    if (parent != kNoBlockNumber && --children_[parent] == 0) policy_.SetMayGo(parent, true);
+  }
+
+  ChunkTraits TraitsOf(const TraceRequest& request, size_t position) const {
+    const double begin = static_cast<double>(position) * trace_.tokens_per_block;
+    const bool full = (position + 1) * trace_.tokens_per_block <= request.tokens;
+    const uint64_t number = trace_.blocks_of(request)[position];
+    return {.key = HashBytes({reinterpret_cast<const uint8_t*>(&number), sizeof(number)}).low,
+            .depth = static_cast<uint32_t>(position),
+            .bytes = block_bytes_,
+            .recompute_cost = cost_.Range(begin, begin + trace_.tokens_per_block),
+            .category = full ? kFullBlock : kPartialBlock};
+  }
+
+  const BlockTrace& trace_;
+  const size_t capacity_;
+  const uint64_t block_bytes_;
+  const CostModel cost_;
+  EvictionPolicy policy_;
+  size_t count_ = 0;
+  std::vector<bool> present_;
+  std::vector<uint32_t> children_;
+};
+
+}  // namespace
+
+std::unique_ptr<CacheModel> MakeLarderModel(const CacheModelOptions& options) {
+  return std::make_unique<LarderCache>(options);
+}
+
+}  // namespace larder
