@@ -35,6 +35,9 @@ class AccessMonitor {
   void Advance(PolicyTicks now);
   static constexpr int kStepsMax = 64;
 
+  // Whether enough chunks were seen, since the sample was last thinned, to fill that cache.
+  bool knows_lru() const { return lru_count_ >= lru_count_max_; }
+
   // The share of all chunks that is in the sample is 2^-sample_shift().
   uint32_t sample_shift() const { return sample_shift_; }
 

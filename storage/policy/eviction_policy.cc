@@ -177,8 +177,10 @@ void EvictionPolicy::Observe(uint64_t key, uint32_t class_index, bool hit, Polic
   monitor_.Advance(now);
   if (monitor_.Samples(key)) {
     const bool lru_hit = monitor_.Use(key, class_index, now);
-    trust_.RecordUse(hit, lru_hit, uint64_t{1} << monitor_.sample_shift(), statistics_.reuses(),
-                     item_count_);
+    if (monitor_.knows_lru()) {
+      trust_.RecordUse(hit, lru_hit, uint64_t{1} << monitor_.sample_shift(), statistics_.reuses(),
+                       item_count_);
+    }
   }
   AgeQueues();
   if (++uses_ % kUsesPerUpdate == 0) {
