@@ -1,8 +1,10 @@
 #include "storage/disk/disk_chores.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "storage/disk/segment_file.h"
 
 namespace larder {
 
@@ -78,7 +80,10 @@ DiskChoreResult DiskChores::DoExtend(uint64_t bytes) {
                                                        " bytes has no room for segments ", "up to ",
                                                        bytes, " and metadata of ", metadata_bytes));
   } else {
-    status = space_.Extend(bytes);
+    // A file system that is smaller than the capacity would be full before the metadata, which
+    // grows with the segments, has its share. Without room it takes the device out of service.
+    const uint64_t share = SegmentFile::MetadataShareOf(options_.capacity_bytes);
+    status = space_.Extend(bytes, share - std::min(share, metadata_bytes));
   }
   result.size_bytes = space_.size_bytes();
   result.code = status.code();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,9 +58,7 @@ absl::Status SyncFile(const FileDescriptor& file, absl::string_view what) {
 
 // Bytes that segments may take, the superblock's part included.
 uint64_t SegmentShare(uint64_t capacity_bytes) {
-  const uint64_t metadata =
-      std::max(capacity_bytes / SegmentFile::kMetadataShare, SegmentFile::kMetadataBytesMin);
-  return capacity_bytes - std::min(capacity_bytes, metadata);
+  return capacity_bytes - std::min(capacity_bytes, SegmentFile::MetadataShareOf(capacity_bytes));
 }
 
 }  // namespace
@@ -204,11 +203,28 @@ absl::Status SegmentFile::FitToCapacity(const DiskDeviceOptions& options) {
   return SyncFile(file_, "syncing the shortened segments");
 }
 
-absl::Status SegmentFile::Extend(uint64_t bytes) {
+uint64_t SegmentFile::MetadataShareOf(uint64_t capacity_bytes) {
+  return std::max(capacity_bytes / kMetadataShare, kMetadataBytesMin);
+}
+
+absl::Status SegmentFile::CheckFreeSpace(uint64_t bytes, uint64_t free_bytes) const {
+  struct statvfs information;
+  if (fstatvfs(file_.get(), &information) != 0) {
+    return ErrnoStatus(errno, "asking for the file system's free space");
+  }
+  const uint64_t there = uint64_t{information.f_bavail} * information.f_frsize;
+  if (there >= bytes && there - bytes >= free_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no room for a segment: the file system is full: it has ", there,
+                   " bytes left, ", free_bytes, " of them for the metadata"));
+}
+
+absl::Status SegmentFile::Extend(uint64_t bytes, uint64_t free_bytes) {
   if (bytes <= size_bytes_) return absl::OkStatus();
   if (bytes > geometry_.end()) {
     return absl::ResourceExhaustedError("segments beyond the capacity");
   }
+  RETURN_IF_ERROR(CheckFreeSpace(bytes - size_bytes_, free_bytes));
   absl::Status reserved = ReserveFileSpace(file_.get(), size_bytes_, bytes - size_bytes_);
   if (reserved.ok()) {
     size_bytes_ = bytes;

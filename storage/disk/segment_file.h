@@ -28,8 +28,11 @@ class SegmentFile final : public SegmentSpace {
   // With O_DIRECT.
   bool direct() const { return direct_; }
 
+  // Bytes of a capacity that are the metadata's.
+  static uint64_t MetadataShareOf(uint64_t capacity_bytes);
+
   uint64_t size_bytes() const override { return size_bytes_; }
-  absl::Status Extend(uint64_t bytes) override;
+  absl::Status Extend(uint64_t bytes, uint64_t free_bytes) override;
 
  private:
   SegmentFile() = default;
@@ -43,6 +46,7 @@ class SegmentFile final : public SegmentSpace {
   absl::Status ReadSuperblock(const DiskDeviceOptions& options);
   absl::StatusOr<uint32_t> SegmentsThatFit(const DiskDeviceOptions& options,
                                            uint64_t segment_bytes) const;
+  absl::Status CheckFreeSpace(uint64_t bytes, uint64_t free_bytes) const;
   absl::Status FitToCapacity(const DiskDeviceOptions& options);
 
   std::string metadata_directory_;

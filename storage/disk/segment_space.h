@@ -16,8 +16,8 @@ class SegmentSpace {
 
   // Makes it `bytes` long; does nothing when it already is. What is added reads as zeros until it
   // is written, and writing there cannot fail for want of room. RESOURCE_EXHAUSTED when there is
-  // none; the size is then what it was.
-  virtual absl::Status Extend(uint64_t bytes) = 0;
+  // none, or none that would leave `free_bytes` to others; the size is then what it was.
+  virtual absl::Status Extend(uint64_t bytes, uint64_t free_bytes) = 0;
 };
 
 }  // namespace larder

@@ -49,6 +49,7 @@ class HandlerHarness {
   CoreHarness& harness() { return core_; }
   Core& core() { return core_.core(); }
   std::vector<uint8_t>& arena() { return arena_; }
+  RequestHandler& handler() { return handler_; }
   const std::vector<KeyHash>& reported() const { return reported_; }
 
   TestReply Send(SessionId session, uint16_t opcode, Bytes payload, uint32_t status = 0) {

@@ -53,7 +53,7 @@ class EngineContractTest : public ::testing::TestWithParam<EngineKind> {
     const IoEngineOptions options = {.depth = kDepth, .registered_memory = {registered}};
     if (GetParam() == EngineKind::kMemory) {
       space_ = disk_.MakeSpace();
-      ASSERT_EQ(space_->Extend(kFileBytes), absl::OkStatus());
+      ASSERT_EQ(space_->Extend(kFileBytes, 0), absl::OkStatus());
       engine_ = disk_.MakeEngine(kDepth);
       return;
     }

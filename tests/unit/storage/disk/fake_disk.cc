@@ -97,7 +97,7 @@ class FakeSpace final : public SegmentSpace {
     std::lock_guard lock(disk_.mutex_);
     return disk_.image_.size();
   }
-  absl::Status Extend(uint64_t bytes) override {
+  absl::Status Extend(uint64_t bytes, uint64_t) override {
     std::lock_guard lock(disk_.mutex_);
     if (bytes <= disk_.image_.size()) return absl::OkStatus();
     if (bytes > disk_.bytes_max_ || disk_.faults_.full) {

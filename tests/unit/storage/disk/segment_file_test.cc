@@ -201,7 +201,8 @@ TEST_F(SegmentFileTest, ALostSegmentFileTakesTheIndexWithIt) {
 
 TEST_F(SegmentFileTest, AFullFileSystemRefusesTheSegmentAndKeepsTheOthers) {
   ASSERT_EQ(mkdir(options_.path.c_str(), 0700), 0);
-  if (mount("none", options_.path.c_str(), "tmpfs", 0, "size=4m,mode=0700") != 0) {
+  // Room for two segments and for the metadata's share of 64 MiB, which no segment gets.
+  if (mount("none", options_.path.c_str(), "tmpfs", 0, "size=67840k,mode=0700") != 0) {
     GTEST_SKIP() << "no right to mount a small file system: " << std::strerror(errno);
   }
   {
