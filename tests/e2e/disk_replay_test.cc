@@ -28,7 +28,7 @@ class DiskReplayTest : public DiskTest {
     std::vector<std::string> arguments = {
         LARDER_BENCH_PATH,         "replay",
         "--generate=conversation", absl::StrCat("--limit=", kRequests),
-        "--bytes-per-token=64",   "--json"};
+        "--bytes-per-token=64",    "--json"};
     arguments.insert(arguments.end(), daemon.begin(), daemon.end());
     const Ended replay = RunProgram(arguments, kReplayPatience);
     EXPECT_EQ(replay.end, "exit 0") << replay.output;
