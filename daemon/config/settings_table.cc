@@ -188,6 +188,15 @@ constexpr Setting kSettings[] = {
      .choices = "all|second-sight",
      .doc = "What write-back writes: all; second-sight: what was used since it was stored, or was\n"
             "about to leave memory once before. The latter wears the disk several times less."},
+    {.name = "disk.ready_fraction",
+     .kind = SettingKind::kFraction,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.disk_ready_fraction; },
+     .min = 0,
+     .max = 0.5,
+     .doc =
+         "Share of the arena that is kept free or written ahead, so that puts never wait for the\n"
+         "disk. A burst of puts beyond it, and beyond what the disk takes meanwhile, drops chunks\n"
+         "unwritten."},
     {.name = "disk.owner",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.disk.owner; },

@@ -12,6 +12,8 @@
 namespace larder {
 namespace {
 
+constexpr absl::Duration kWarningInterval = absl::Seconds(1);
+
 DiskEngineKind ParseEngine(absl::string_view engine) {
   if (engine == "io_uring") return DiskEngineKind::kIoUring;
   return engine == "threads" ? DiskEngineKind::kThreads : DiskEngineKind::kAuto;
@@ -146,12 +148,23 @@ bool DiskDevices::TakeReports(Core& core, MonotonicTime now) {
     core.OnDeviceOutOfService(device);
   }
   for (const auto& [device, result] : reports.results) {
-    if (result.code != absl::StatusCode::kOk) {
-      LogWarning("disk", {{"path", devices_[device].path}, {"why", result.why}});
-    }
+    if (result.code != absl::StatusCode::kOk) Warn(devices_[device], result, now);
     core.OnDiskResult(result, now);
   }
   return true;
+}
+
+void DiskDevices::Warn(Device& device, const DiskResult& result, MonotonicTime now) {
+  // A disk that fails does so many times a second.
+  if (device.warned.nanoseconds != 0 && now - device.warned < kWarningInterval) {
+    ++device.unsaid;
+    return;
+  }
+  LogWarning("disk", {{"path", device.path},
+                      {"why", result.why},
+                      {"others_since_the_last", absl::StrCat(device.unsaid)}});
+  device.warned = now;
+  device.unsaid = 0;
 }
 
 bool DiskDevices::PassOrders(Core& core, MonotonicTime now) {

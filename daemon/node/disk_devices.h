@@ -78,6 +78,8 @@ class DiskDevices {
     std::unique_ptr<DiskDevice> device;
     std::unique_ptr<SpacesFileKeeper> spaces;
     std::deque<DiskCommand> waiting;  // for room in the device's queue
+    MonotonicTime warned;             // zero: not yet
+    uint64_t unsaid = 0;              // warnings since then
   };
   struct Reports {
     std::vector<std::pair<uint32_t, DiskResult>> results;  // with the device's number
@@ -87,6 +89,7 @@ class DiskDevices {
   DiskDevices(const DiskOptions& options, std::span<uint8_t> arena, TaskQueue* tasks)
       : options_(options), arena_(arena), tasks_(tasks) {}
   absl::Status OpenAll();
+  static void Warn(Device& device, const DiskResult& result, MonotonicTime now);
   void Report(uint32_t device, std::vector<DiskResult> results, bool out_of_service);
   bool SubmitWaiting(Device& device, Core& core, MonotonicTime now);
 

@@ -111,6 +111,7 @@ capacity = "1GiB"
 segment = "8MiB"
 mode = "read-only"
 admission = "second-sight"
+ready_fraction = 0.125
 owner = "node-7"
 engine = "threads"
 write_bytes_per_day = "5GiB"
