@@ -1,6 +1,8 @@
 // Match, View and Fetch.
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,9 @@
 
 namespace larder {
 namespace {
+
+// Between two questions for chunks that are on their way from disk.
+constexpr auto kAskAgainPause = std::chrono::milliseconds(1);
 
 struct ReadCall {
   std::shared_ptr<Connection> connection;
@@ -204,6 +209,8 @@ absl::Status FetchAll(ClientCore& core, const std::shared_ptr<SpaceState>& space
     if (!CanAskAgain(call.deadline)) {
       return absl::DeadlineExceededError("the fetch did not end in time");
     }
+    // The daemon has waited already, unless too many others do.
+    if (window.complete == 0) std::this_thread::sleep_for(kAskAgainPause);
   }
   return absl::OkStatus();
 }
@@ -232,6 +239,7 @@ absl::StatusOr<ChunkView> ClientSpace::View(KeySpan keys, const FetchOptions& op
                      AcquireView(call.connection, state_, call.handle, keys, wanted, call.deadline,
                                  /*wait_for_all=*/true));
     if (view.coming() == 0 || !CanAskAgain(call.deadline)) return view;
+    std::this_thread::sleep_for(kAskAgainPause);
   }
 }
 

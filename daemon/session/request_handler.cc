@@ -11,8 +11,9 @@
 namespace larder {
 namespace {
 
-// Requests that wait for the disk at once; and the longest that one waits.
+// Requests that wait for the disk at once, and their keys; and the longest that one waits.
 constexpr size_t kWaitingMax = 4096;
+constexpr size_t kWaitingKeysMax = size_t{1} << 20;
 constexpr absl::Duration kWaitMax = absl::Seconds(60);
 
 absl::Duration DurationOrInfinite(uint64_t milliseconds) {
@@ -181,15 +182,16 @@ absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
 absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, uint64_t request_id,
                                      MonotonicTime now) {
   ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kAcquire, "acquire"));
-  const bool may_wait = request.wait_ms > 0 && waiting_.size() < kWaitingMax;
+  const bool may_wait = request.wait_ms > 0 && waiting_.size() < kWaitingMax &&
+                        waiting_keys_ + keys_.size() <= kWaitingKeysMax;
   ASSIGN_OR_RETURN(waits_, TryAcquire(session, request, keys_, may_wait, now));
   if (waits_) {
     const absl::Duration wait = std::min(absl::Milliseconds(request.wait_ms), kWaitMax);
-    waiting_.push_back({.session = session,
-                        .request_id = request_id,
-                        .request = request,
-                        .keys = keys_,
-                        .deadline = now + wait});
+    KeepWaiting({.session = session,
+                 .request_id = request_id,
+                 .request = request,
+                 .keys = keys_,
+                 .deadline = now + wait});
     NoteDeadline(now + wait);
   }
   return absl::OkStatus();
@@ -241,6 +243,7 @@ absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysReq
 void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                                    absl::FunctionRef<void(SessionId, const Reply&)> answer) {
   std::vector<Waiting> waiting = std::exchange(waiting_, {});
+  waiting_keys_ = 0;
   next_deadline_.reset();
   for (Waiting& request : waiting) {
     writer_.Clear();
@@ -252,7 +255,7 @@ void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(Ses
     }
     if (waits.ok() && *waits) {
       if (request.deadline > now) NoteDeadline(request.deadline);
-      waiting_.push_back(std::move(request));
+      KeepWaiting(std::move(request));
       continue;
     }
     answer(request.session,
@@ -260,8 +263,17 @@ void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(Ses
   }
 }
 
+void RequestHandler::KeepWaiting(Waiting request) {
+  waiting_keys_ += request.keys.size();
+  waiting_.push_back(std::move(request));
+}
+
 void RequestHandler::ForgetSession(SessionId session) {
-  std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.session == session; });
+  std::erase_if(waiting_, [&](const Waiting& waiting) {
+    if (waiting.session != session) return false;
+    waiting_keys_ -= waiting.keys.size();
+    return true;
+  });
 }
 
 absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, MonotonicTime now) {

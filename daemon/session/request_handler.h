@@ -68,6 +68,7 @@ class RequestHandler {
   // Writes the reply, unless `may_wait` and it is worth waiting: then it returns true.
   absl::StatusOr<bool> TryAcquire(SessionId session, const KeysRequest& request,
                                   std::span<const KeyHash> keys, bool may_wait, MonotonicTime now);
+  void KeepWaiting(Waiting request);
   void NoteDeadline(MonotonicTime deadline);
   Reply MakeReply(uint16_t opcode, uint64_t request_id, const absl::Status& status);
   absl::Status Reserve(SessionId session, MessageReader& reader, MonotonicTime now);
@@ -85,6 +86,7 @@ class RequestHandler {
   MessageWriter writer_;
   std::vector<KeyHash> keys_;
   std::vector<Waiting> waiting_;
+  size_t waiting_keys_ = 0;  // of all of them
   std::optional<MonotonicTime> next_deadline_;
   bool waits_ = false;  // the request in hand
 };
