@@ -30,8 +30,9 @@ namespace larder {
 // Removed while a reader held it: its bytes are in use, but a restarted daemon must not find it.
 inline constexpr uint32_t kBlockFlagDoomed = 2;
 
-// Bound on the search for one victim: how many chunks that may not go are passed over.
-inline constexpr uint32_t kLooksPerVictimMax = 4096;
+// Bound on the search for one victim: how many chunks that may not go are passed over. Each is set
+// aside and not met again, so that only the first search through a very long prefix takes as many.
+inline constexpr uint32_t kLooksPerVictimMax = 1 << 15;
 
 inline Part PartOf(const BlockRecord& record) {
   return {record.layer_begin, record.layer_end, record.head_begin, record.head_end};

@@ -77,8 +77,8 @@ class DiskSpace {
       const size_t window = std::min(kWindow, end - first);
       for (size_t i = 0; i < window; ++i) FillChunk(keys_[first + i], memory_.chunk(i));
       PutOptions options;
-      options.first_depth = static_cast<uint32_t>(first);
-      if (first > 0) options.parent = keys_[first - 1];
+      options.first_depth = static_cast<uint32_t>(first % kPrefixChunks);
+      if (first % kPrefixChunks != 0) options.parent = keys_[first - 1];
       RETURN_IF_ERROR(
           space_.Put(KeySpan(keys_).Subspan(first, window), memory_.sources(0, window), options)
               .status);
@@ -117,6 +117,8 @@ class DiskSpace {
   static constexpr size_t kWindow = 64;
 
  private:
+  // A multiple of the window.
+  static constexpr size_t kPrefixChunks = 1024;
   static constexpr uint64_t kAheadBytesMax = kMiB;
   static constexpr uint64_t kChunkOverheadBytes = 2048;
   static constexpr size_t kMatchWindow = 1000;

@@ -187,5 +187,16 @@ TEST_F(CoreLimitsTest, ClosingASessionThatIsNotThereDoesNothing) {
   EXPECT_EQ(core_.Stats().sessions, 2u);
 }
 
+// Every chunk of a long prefix but the last is passed over in the search for a victim.
+TEST(CoreLongPrefixTest, APrefixThatFillsTheArenaGoesOn) {
+  constexpr uint64_t kGranules = 10'000;
+  CoreHarness harness(kGranules);
+  const SpaceHandle space = harness.Open();
+  const SessionId session = harness.OpenSession();
+  for (uint64_t key = 1; key <= kGranules + 10; ++key) {
+    ASSERT_TRUE(harness.Put(session, space, key, key - 1, static_cast<uint32_t>(key))) << key;
+  }
+}
+
 }  // namespace
 }  // namespace larder
