@@ -160,6 +160,9 @@ class Checker {
 absl::StatusOr<CheckCounts> CheckDevice(const std::string& directory, const std::string& journal) {
   Journal said;
   RETURN_IF_ERROR(said.Read(journal));
+  if (said.Durable().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(journal, ": no record is durable"));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<PowercutDevice> device,
                    PowercutDevice::Open(directory, kPowercutSyncInterval));
   return Checker(*device, said).Run();

@@ -17,8 +17,8 @@ struct CheckCounts {
   uint64_t missing = 0;  // of them not there or not right; each is printed
 };
 
-// Opens the device in `directory` and reads all that it names. An error when it does not open or
-// when the journal is not one.
+// Opens the device in `directory` and reads all that it names. An error when it does not open, when
+// the journal is not one, or when that calls nothing durable.
 absl::StatusOr<CheckCounts> CheckDevice(const std::string& directory, const std::string& journal);
 
 }  // namespace larder

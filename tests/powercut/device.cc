@@ -10,7 +10,8 @@ namespace larder {
 namespace {
 
 constexpr uint64_t kSegmentBytes = uint64_t{1} << 20;
-// 32 segments, so that they are opened anew within seconds, and the least that the metadata gets.
+// 32 segments, which are opened anew after five seconds or more, and the least that the metadata
+// gets.
 constexpr uint64_t kCapacityBytes = uint64_t{97} << 20;
 constexpr absl::Duration kResultTimeout = absl::Seconds(60);
 

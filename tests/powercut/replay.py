@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """replay.py LOG OUT SEED: applies QEMU's log of a disk's writes to OUT, a copy of the disk as it was
 before, so that it becomes what a power cut may leave: everything up to the last flush that ended;
-of each later write nothing, everything, or some of its sectors of 512 bytes.
+of each later write nothing, everything, or some of its sectors of 512 bytes; but of the disk's first
+4096 bytes nothing or everything, because ext4 takes that for granted of its superblock.
 
 Exits 4 when the log itself is cut short before its last flush, which then cannot be replayed: the
 process that writes it was killed, too.
@@ -22,6 +23,7 @@ VERSION = 1
 SECTOR_BYTES = 512
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 KNOWN_FLAGS = FLUSH | FUA | DISCARD | MARK
+FIRST_BLOCK_BYTES = 4096
 CUT_SHORT = 4
 
 
@@ -64,7 +66,7 @@ def surviving_sectors(entry: Entry, flushed: bool, chance: random.Random) -> lis
     if flushed or entry.flags & FUA:
         return [True] * count
     fate = chance.choice(["whole", "whole", "none", "none", "torn"])
-    if fate == "torn":
+    if fate == "torn" and entry.offset >= FIRST_BLOCK_BYTES:
         return [chance.random() < 0.5 for _ in range(count)]
     return [fate == "whole"] * count
 

@@ -23,7 +23,7 @@ namespace {
 constexpr uint64_t kKeys = 4000;
 constexpr uint64_t kBatchRecordsMax = 8;
 constexpr uint64_t kBatchesPerForget = 4;
-constexpr absl::Duration kPauseBetweenBatches = absl::Milliseconds(20);
+constexpr absl::Duration kPauseBetweenBatches = absl::Milliseconds(10);
 // 15 sync intervals: what the sync of data, then metadata, never takes, also on a busy machine.
 constexpr absl::Duration kDurableAfter = absl::Seconds(3);
 constexpr absl::Duration kNever = absl::Hours(1);
