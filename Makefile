@@ -3,6 +3,7 @@
 #   make test                build everything, run every test
 #   make test-asan           the fast tests under AddressSanitizer and UBSanitizer
 #   make test-tsan           the tests with threads under ThreadSanitizer
+#   make test-powercut [COUNT=N] [SEED=N]   cuts the power of a guest that writes to the disk tier
 #   make bench               the micro-benchmarks, as JSON
 #   make bench-policy TRACES=DIR   the policy's figures on those traces, into docs/POLICY.md
 #   make format              clang-format on every source
@@ -15,7 +16,7 @@ export JOBS
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: build demo test test-asan test-tsan bench bench-policy format check-format lint clean packages
+.PHONY: build demo test test-asan test-tsan test-powercut bench bench-policy format check-format lint clean packages
 
 build: packages
 	cmake --preset release
@@ -32,6 +33,13 @@ test-asan: packages
 
 test-tsan: packages
 	tools/dev/test.sh tsan
+
+test-powercut: packages
+	@tools/dev/install_packages.sh tests/powercut/packages.txt
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS) --target powercut_writer
+	COUNT="$(COUNT)" SEED="$(SEED)" tests/powercut/run.sh build/release/bin/powercut_writer \
+	  build/powercut
 
 bench: build
 	build/release/bin/larder-bench micro --json

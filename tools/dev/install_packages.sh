@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs the packages of packages.txt that are missing. Does nothing, quickly, when none is;
-# asks for sudo only when it has something to install and is not root.
+# install_packages.sh [LIST]: installs the packages of LIST, packages.txt by default, that are
+# missing. Does nothing, quickly, when none is; asks for sudo only when it has something to install
+# and is not root.
 set -euo pipefail
 
-list="$(dirname "$(readlink -f "$0")")/packages.txt"
+list="${1:-$(dirname "$(readlink -f "$0")")/packages.txt}"
 mapfile -t wanted < <(sed -E 's/[[:space:]]*#.*//; /^$/d' "$list")
 
 if ! command -v dpkg-query >/dev/null; then
