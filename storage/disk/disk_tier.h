@@ -28,7 +28,7 @@ struct DiskTierOptions {
   // Endurance budget of all devices together; 0: none.
   uint64_t write_bytes_per_day = 0;
   // Reclaiming may move so many bytes for each byte written anew: it bounds write amplification.
-  double kept_fraction_max = 0.08;
+  double kept_fraction_max = 0.06;
 };
 
 // A command for a device, whose result comes back through OnResult. Of kWrite and kRead the memory
