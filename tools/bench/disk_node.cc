@@ -265,11 +265,11 @@ absl::Status MeasureDiskRestart(const DiskBenchOptions& options, const std::stri
 
 absl::Status MeasureWriteAmplification(const DiskBenchOptions& options,
                                        const std::string& directory, MicroReport* report) {
-  // Blocks of 64 KiB: few enough bytes for a bench, large enough for headers to be as in life.
+  // Blocks of 128 KiB: few enough bytes for a bench, and still less than what models have.
   ReplayOptions replay;
   replay.name_space = "disk write amplification";
   replay.tokens_per_block = 512;
-  replay.bytes_per_token = 128;
+  replay.bytes_per_token = 256;
   // About as many as in a trace of an hour.
   const uint64_t unique_blocks = options.quick ? 16'000 : 180'000;
   const uint64_t unique_bytes = unique_blocks * replay.tokens_per_block * replay.bytes_per_token;
