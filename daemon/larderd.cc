@@ -120,11 +120,7 @@ class PrivateArena {
 
 absl::StatusOr<std::unique_ptr<Node>> StartNode(const Config& config) {
   RETURN_IF_ERROR(MakeSocketDirectory(config.node.local.listen.path));
-  absl::StatusOr<std::unique_ptr<Node>> node = Node::Start(config.node);
-  if (absl::IsUnavailable(node.status())) {
-    return Annotate(node.status(), "another daemon owns the arena");
-  }
-  return node;
+  return Node::Start(config.node);
 }
 
 // What is served over the network; null where it is off.

@@ -57,7 +57,11 @@ absl::Status Node::Init() {
   RaiseDescriptorLimit();
   SystemRandom random;
   epoch_ = random.Next();
-  ASSIGN_OR_RETURN(arena_, Arena::OpenOrCreate(options_.arena, random));
+  absl::StatusOr<std::unique_ptr<Arena>> arena = Arena::OpenOrCreate(options_.arena, random);
+  if (absl::IsUnavailable(arena.status())) {
+    return Annotate(arena.status(), "another daemon owns the arena");
+  }
+  ASSIGN_OR_RETURN(arena_, std::move(arena));
   const MonotonicTime now = SystemClock::Get().Now();
   started_ = now;
   CoreOptions core_options = options_.core;

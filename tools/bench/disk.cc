@@ -1,9 +1,6 @@
 #include "tools/bench/disk.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -16,6 +13,7 @@
 #include "common/file_descriptor.h"
 #include "common/random.h"
 #include "common/status.h"
+#include "tools/bench/bench_directory.h"
 #include "tools/bench/disk_node.h"
 #include "tools/bench/disk_runner.h"
 #include "tools/bench/micro_parts.h"
@@ -36,31 +34,6 @@ constexpr int kQuickRounds = 2;
 constexpr double kReadGoal = 0.90;
 constexpr double kWriteGoal = 0.85;
 constexpr uint64_t kSeed = 1;
-
-// A new directory below another, removed with all that is in it at the end.
-class BenchDirectory {
- public:
-  static absl::StatusOr<BenchDirectory> Create(const std::string& parent) {
-    std::string pattern = std::filesystem::path(parent) / "larder-bench-XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) {
-      return ErrnoStatus(errno, absl::StrCat("making a directory in ", parent));
-    }
-    return BenchDirectory(std::move(pattern));
-  }
-  BenchDirectory(BenchDirectory&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  BenchDirectory& operator=(BenchDirectory&&) = delete;
-  ~BenchDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  explicit BenchDirectory(std::string path) : path_(std::move(path)) {}
-
-  std::string path_;
-};
 
 // The type of the file system that `path` is on, as the list of mounts says.
 std::string FileSystemOf(const std::string& path) {

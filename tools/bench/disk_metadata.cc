@@ -3,10 +3,8 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -14,6 +12,7 @@
 #include "common/random.h"
 #include "common/status.h"
 #include "storage/disk/disk_metadata.h"
+#include "tools/bench/bench_directory.h"
 
 namespace larder {
 namespace {
@@ -24,23 +23,6 @@ constexpr uint64_t kPayloadBytes = uint64_t{1} << 20;
 constexpr uint64_t kSegmentRecords = 127;
 constexpr double kRestartGoalSeconds = 2;
 constexpr absl::Duration kFlushTimeout = absl::Minutes(5);
-
-// Removed with all that is in it at the end.
-class BenchDirectory {
- public:
-  explicit BenchDirectory(std::string path) : path_(std::move(path)) {}
-  ~BenchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  BenchDirectory(const BenchDirectory&) = delete;
-  BenchDirectory& operator=(const BenchDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
-};
 
 // The chunks of prefixes, written one after another.
 DiskRecord BenchRecord(Random& random, uint64_t number) {
@@ -114,11 +96,7 @@ absl::Status MeasureRestart(const std::string& directory, uint64_t records, Micr
 }  // namespace
 
 absl::StatusOr<MicroReport> RunDiskMetadataBench(const DiskMetadataBenchOptions& options) {
-  std::string pattern = absl::StrCat(options.directory, "/larder-bench-XXXXXX");
-  if (mkdtemp(pattern.data()) == nullptr) {
-    return ErrnoStatus(errno, absl::StrCat("making a directory in ", options.directory));
-  }
-  const BenchDirectory directory(std::move(pattern));
+  ASSIGN_OR_RETURN(const BenchDirectory directory, BenchDirectory::Create(options.directory));
   MicroReport report;
   report.AddRaw("records", static_cast<double>(options.records));
   ASSIGN_OR_RETURN(std::unique_ptr<DiskMetadata> metadata,

@@ -1,6 +1,5 @@
 // A full daemon is killed and started again on the same arena.
 #include <signal.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "tools/bench/bench_directory.h"
 #include "tools/bench/chunk_memory.h"
 #include "tools/bench/geometry.h"
 #include "tools/bench/micro_parts.h"
@@ -24,37 +24,19 @@ constexpr double kRestartGoalSeconds = 2;
 // A large arena's memory comes slowly on a machine that has to fetch it from its host.
 constexpr absl::Duration kCallTimeout = absl::Seconds(60);
 
-// A directory in shared memory that goes with everything in it.
-class ArenaDirectory {
- public:
-  static absl::StatusOr<ArenaDirectory> Create(uint64_t bytes) {
-    const std::filesystem::path parent = "/dev/shm";
-    std::error_code error;
-    const std::filesystem::space_info space = std::filesystem::space(parent, error);
-    if (error) return absl::UnavailableError(absl::StrCat(parent.string(), ": ", error.message()));
-    if (space.available < bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the restart benchmark takes ", FormatBytes(bytes), " in ", parent.string(),
-          ", which has ", FormatBytes(space.available), " left; --restart-gib makes it smaller"));
-    }
-    std::string pattern = parent / "larder-bench-XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus(errno, "making a directory");
-    return ArenaDirectory(std::move(pattern));
+// In shared memory, if that has room.
+absl::StatusOr<BenchDirectory> MakeArenaDirectory(uint64_t bytes) {
+  const std::filesystem::path parent = "/dev/shm";
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(parent, error);
+  if (error) return absl::UnavailableError(absl::StrCat(parent.string(), ": ", error.message()));
+  if (space.available < bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the restart benchmark takes ", FormatBytes(bytes), " in ", parent.string(), ", which has ",
+        FormatBytes(space.available), " left; --restart-gib makes it smaller"));
   }
-  ArenaDirectory(ArenaDirectory&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  ArenaDirectory& operator=(ArenaDirectory&&) = delete;
-  ~ArenaDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  explicit ArenaDirectory(std::string path) : path_(std::move(path)) {}
-
-  std::string path_;
-};
+  return BenchDirectory::Create(parent);
+}
 
 class RestartBenchmark {
  public:
@@ -137,8 +119,8 @@ class RestartBenchmark {
 absl::Status MeasureRestart(const MicroOptions& options, MicroReport* report) {
   const uint64_t bytes = options.quick ? kQuickBytes : options.restart_gib << 30;
   const uint64_t chunks = bytes >> 20;
-  ASSIGN_OR_RETURN(const ArenaDirectory directory,
-                   ArenaDirectory::Create(ArenaBytesFor(ManifestOfLayers(kLayers), chunks)));
+  ASSIGN_OR_RETURN(const BenchDirectory directory,
+                   MakeArenaDirectory(ArenaBytesFor(ManifestOfLayers(kLayers), chunks)));
   const RestartBenchmark benchmark(options, chunks);
   const std::string arena = directory.path() + "/arena";
   {
