@@ -13,12 +13,14 @@ constexpr uint64_t kUsesPerUpdate = 64;
 constexpr double kLevelsPerE = 4;
 constexpr double kScoreMin = 1e-13;
 
-// Each use moves at most so many items into queues of older ones, from at most so many queues.
-constexpr int kAgedItemsMax = 4;
-constexpr int kAgedCellsMax = 2;
+// After so many uses the queues are looked at for items that have grown older: so many queues, and
+// at most so many items.
+constexpr uint64_t kUsesPerAgeing = 8;
+constexpr int kAgedItemsMax = 32;
+constexpr int kAgedCellsMax = 16;
 
-// A search for a victim looks at most at so many items that may not go or have aged, and compares
-// the oldest of at most so many queues of one level.
+// A search for a victim looks at most at so many items that may not go or stand in the wrong place,
+// and compares the oldest of at most so many queues of one level.
 constexpr int kLooksMax = 256;
 constexpr int kCellsComparedMax = 16;
 
@@ -44,8 +46,10 @@ uint32_t IntervalBand(uint32_t uses, PolicyTicks interval) {
 
 }  // namespace
 
-EvictionPolicy::EvictionPolicy()
-    : queues_(kClassesMax),
+EvictionPolicy::EvictionPolicy(PolicyItems* items)
+    : items_(items->items),
+      queues_(kClassesMax + 1, &items->links),
+      due_((kClassesMax + 1) * kAgeBuckets),
       statistics_(kClassesMax, kGroups),
       monitor_(&statistics_),
       class_of_kind_(kKinds, kNoClass) {
@@ -55,61 +59,79 @@ EvictionPolicy::EvictionPolicy()
 void EvictionPolicy::Insert(uint32_t item_index, const ChunkTraits& traits, MonotonicTime now) {
   now_ = ToTicks(now);
   ++item_count_;
-  ghosts_.Reserve(item_count_ * kGhostsPerItem);
+  ghosts_.Reserve(std::min(item_count_ * kGhostsPerItem, removed_count_));
   monitor_.SetCacheSize(item_count_);
   items_.GrowTo(item_index + size_t{1});
   const GhostTable::Record known = ghosts_.Take(traits.key);
-  items_[item_index] = {.key = traits.key,
-                        .last_use = known.last_use,
-                        .class_index = 0,
-                        .uses = static_cast<uint8_t>(known.uses),
-                        .bands = BandsOf(traits),
-                        .may_go = true,
-                        .ordered = false};
+  Item& item = items_[item_index];
+  item = {};
+  item.key = traits.key;
+  item.last_use = known.last_use;
+  item.uses = static_cast<uint8_t>(known.uses);
+  SetBands(traits, &item);
   const uint32_t uses = std::min(known.uses + 1, kUsesMax);
-  LearnCost(ClassOf(items_[item_index].bands, uses, now_ - known.last_use),
+  LearnCost(ClassOf(item, uses, now_ - known.last_use),
             traits.recompute_cost / static_cast<double>(traits.bytes));
 }
 
-void EvictionPolicy::Touch(uint32_t item_index, MonotonicTime now) {
+void EvictionPolicy::Touch(uint32_t item_index, bool may_go, MonotonicTime now) {
   now_ = ToTicks(now);
   Item& item = items_[item_index];
   if (item.uses < kUsesMax) ++item.uses;
-  item.class_index = static_cast<uint8_t>(ClassOf(item.bands, item.uses, now_ - item.last_use));
+  item.class_index = static_cast<uint8_t>(ClassOf(item, item.uses, now_ - item.last_use));
   item.last_use = now_;
+  item.goes_first = false;
   const bool hit = item.ordered;
   item.ordered = true;
-  recency_.Touch(item_index);
-  queues_.Remove(item_index);
-  if (item.may_go) queues_.PushNewest(item_index, ScoreQueues::CellOf(item.class_index, 0));
+  if (may_go && !queues_.Contains(item_index)) Enqueue(item_index);
   Observe(item.key, item.class_index, hit, now_);
-}
-
-void EvictionPolicy::SetMayGo(uint32_t item_index, bool may_go) {
-  Item& item = items_[item_index];
-  if (item.may_go == may_go) return;
-  item.may_go = may_go;
-  if (!item.ordered) return;
-  if (may_go) {
-    recency_.Unpark(item_index);
-    Enqueue(item_index);
-  } else {
-    queues_.Remove(item_index);
-  }
 }
 
 void EvictionPolicy::Remove(uint32_t item_index) {
   Item& item = items_[item_index];
-  recency_.Remove(item_index);
   queues_.Remove(item_index);
   ghosts_.Remember(item.key, {.uses = item.uses, .last_use = item.last_use}, now_);
   item = {};
   --item_count_;
+  ++removed_count_;
 }
 
-uint32_t EvictionPolicy::Victim(MonotonicTime now) {
+void EvictionPolicy::Reconsider(uint32_t item_index) {
+  if (items_[item_index].ordered && !queues_.Contains(item_index)) Enqueue(item_index);
+}
+
+void EvictionPolicy::LetGoFirst(uint32_t item_index) {
+  items_[item_index].goes_first = true;
+  if (queues_.Contains(item_index)) {
+    (void)MoveIfStale(item_index);
+  } else {
+    Enqueue(item_index);
+  }
+}
+
+uint32_t EvictionPolicy::Victim(MonotonicTime now, absl::FunctionRef<bool(uint32_t)> may_go) {
   now_ = ToTicks(now);
-  return trust_.trusted() ? LeastWorth() : OldestThatMayGo();
+  // Whether the item may not be the victim where it stands; then it stands there no longer.
+  const auto displaced = [&](uint32_t item) {
+    if (may_go(item)) return MoveIfStale(item);
+    queues_.Remove(item);
+    return true;
+  };
+  for (int looks = 0; looks < kLooksMax; ++looks) {
+    ScoreQueues::CellIndex cell = queues_.LowestCell();
+    if (cell == ScoreQueues::kNoCell) return kNone;
+    uint32_t victim = queues_.oldest(cell);
+    bool moved = displaced(victim);
+    for (int compared = 1; !moved && compared < kCellsComparedMax; ++compared) {
+      cell = queues_.NextOfLevel(cell);
+      if (cell == ScoreQueues::kNoCell) break;
+      const uint32_t other = queues_.oldest(cell);
+      moved = displaced(other);
+      if (!moved && now_ - items_[other].last_use > now_ - items_[victim].last_use) victim = other;
+    }
+    if (!moved) return victim;
+  }
+  return kNone;
 }
 
 bool EvictionPolicy::Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now) {
@@ -134,22 +156,21 @@ PolicyCounters EvictionPolicy::counters() const {
           .observed_reuses = statistics_.reuses()};
 }
 
-EvictionPolicy::Bands EvictionPolicy::BandsOf(const ChunkTraits& traits) const {
+void EvictionPolicy::SetBands(const ChunkTraits& traits, Item* item) const {
   const auto depth = static_cast<uint32_t>(std::bit_width(uint64_t{traits.depth} + 1) - 1);
   const double relative =
       mean_cost_per_byte_ <= 0
           ? 1
           : traits.recompute_cost / static_cast<double>(traits.bytes) / mean_cost_per_byte_;
-  const uint32_t cost = relative < 0.5 ? 0 : relative < 1 ? 1 : relative < 2 ? 2 : 3;
-  return {.depth = static_cast<uint8_t>(std::min(depth, kDepthBands - 1)),
-          .category = static_cast<uint8_t>(traits.category % kCategories),
-          .cost = static_cast<uint8_t>(cost)};
+  item->depth_band = static_cast<uint8_t>(std::min(depth, kDepthBands - 1)) & 15;
+  item->category = traits.category % kChunkCategories;
+  item->cost_band = relative < 0.5 ? 0 : relative < 1 ? 1 : relative < 2 ? 2 : 3;
 }
 
-uint32_t EvictionPolicy::ClassOf(Bands bands, uint32_t uses, PolicyTicks interval) {
+uint32_t EvictionPolicy::ClassOf(const Item& item, uint32_t uses, PolicyTicks interval) {
   const size_t group =
-      (bands.category * kUseBands + UseBand(uses)) * kIntervalBands + IntervalBand(uses, interval);
-  const size_t kind = (group * kDepthBands + bands.depth) * kCostBands + bands.cost;
+      (item.category * kUseBands + UseBand(uses)) * kIntervalBands + IntervalBand(uses, interval);
+  const size_t kind = (group * kDepthBands + item.depth_band) * kCostBands + item.cost_band;
   return class_of_kind_[kind] != kNoClass ? class_of_kind_[kind] : NewClass(kind, group);
 }
 
@@ -170,20 +191,28 @@ uint32_t EvictionPolicy::NewClass(size_t kind, size_t group) {
 
 uint32_t EvictionPolicy::ClassOfNewcomer(const ChunkTraits& traits, PolicyTicks now) {
   const GhostTable::Record known = ghosts_.Find(traits.key);
-  return ClassOf(BandsOf(traits), std::min(known.uses + 1, kUsesMax), now - known.last_use);
+  Item item{};
+  SetBands(traits, &item);
+  return ClassOf(item, std::min(known.uses + 1, kUsesMax), now - known.last_use);
 }
 
 void EvictionPolicy::Observe(uint64_t key, uint32_t class_index, bool hit, PolicyTicks now) {
-  monitor_.Advance(now);
   if (monitor_.Samples(key)) {
+    monitor_.Advance(now);
     const bool lru_hit = monitor_.Use(key, class_index, now);
+    const bool trusted = trust_.trusted();
     if (monitor_.knows_lru()) {
       trust_.RecordUse(hit, lru_hit, uint64_t{1} << monitor_.sample_shift(), statistics_.reuses(),
                        item_count_);
     }
+    if (trust_.trusted() != trusted) {
+      for (uint32_t i = 0; i < classes_.size(); ++i) UpdateLevels(i);
+    }
   }
-  AgeQueues();
-  if (++uses_ % kUsesPerUpdate == 0) {
+  ++uses_;
+  if (uses_ % kUsesPerAgeing == 0) AgeQueues();
+  if (uses_ % kUsesPerUpdate == 0) {
+    monitor_.Advance(now);
     next_class_to_update_ = (next_class_to_update_ + 1) % static_cast<uint32_t>(classes_.size());
     UpdateLevels(next_class_to_update_);
   }
@@ -199,6 +228,13 @@ void EvictionPolicy::LearnCost(uint32_t class_index, double cost_per_byte) {
 }
 
 void EvictionPolicy::UpdateLevels(uint32_t class_index) {
+  if (!trust_.trusted()) {
+    for (uint32_t bucket = 0; bucket < kAgeBuckets; ++bucket) {
+      queues_.SetLevel(ScoreQueues::CellOf(class_index, bucket),
+                       static_cast<uint8_t>(kAgeBuckets - bucket));
+    }
+    return;
+  }
   const std::array<double, kAgeBuckets> scores = statistics_.Scores(class_index);
   const double relative_cost =
       mean_cost_per_byte_ <= 0 || classes_[class_index].cost_per_byte <= 0
@@ -206,75 +242,61 @@ void EvictionPolicy::UpdateLevels(uint32_t class_index) {
           : std::pow(classes_[class_index].cost_per_byte / mean_cost_per_byte_, kCostExponent);
   for (uint32_t bucket = 0; bucket < kAgeBuckets; ++bucket) {
     const double log_score = std::log(std::max(scores[bucket] * relative_cost, kScoreMin));
-    const double level = std::clamp((log_score - std::log(kScoreMin)) * kLevelsPerE, 0.0,
+    // Level 0 is for those that go before all others.
+    const double level = std::clamp((log_score - std::log(kScoreMin)) * kLevelsPerE, 1.0,
                                     double{ScoreQueues::kLevels - 1});
     queues_.SetLevel(ScoreQueues::CellOf(class_index, bucket), static_cast<uint8_t>(level));
   }
 }
 
+ScoreQueues::CellIndex EvictionPolicy::CellFor(const Item& item) const {
+  if (item.goes_first) return ScoreQueues::CellOf(kClassesMax, 0);
+  return ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
+}
+
 void EvictionPolicy::Enqueue(uint32_t item_index) {
   const Item& item = items_[item_index];
-  const ScoreQueues::CellIndex cell =
-      ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
+  const ScoreQueues::CellIndex cell = CellFor(item);
   const uint32_t oldest = queues_.oldest(cell);
-  const bool goes_first =
-      oldest != ScoreQueues::kNone && now_ - item.last_use >= now_ - items_[oldest].last_use;
-  if (goes_first) {
+  const PolicyTicks due =
+      item.last_use +
+      kAgeBucketStart[std::min<size_t>(ScoreQueues::BucketOf(cell) + 1, kAgeBuckets - 1)];
+  if (oldest == ScoreQueues::kNone) {
+    due_[cell] = due;
+    queues_.PushNewest(item_index, cell);
+  } else if (!item.goes_first && now_ - item.last_use >= now_ - items_[oldest].last_use) {
+    due_[cell] = due;
     queues_.PushOldest(item_index, cell);
   } else {
     queues_.PushNewest(item_index, cell);
   }
 }
 
-bool EvictionPolicy::MoveIfAged(uint32_t item_index) {
-  const Item& item = items_[item_index];
-  const ScoreQueues::CellIndex cell =
-      ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
-  if (cell == queues_.CellOfItem(item_index)) return false;
+bool EvictionPolicy::MoveIfStale(uint32_t item_index) {
+  if (CellFor(items_[item_index]) == queues_.CellOfItem(item_index)) return false;
   queues_.Remove(item_index);
-  queues_.PushNewest(item_index, cell);
+  Enqueue(item_index);
   return true;
 }
 
 void EvictionPolicy::AgeQueues() {
   int items = 0;
   for (int cells = 0; cells < kAgedCellsMax; ++cells) {
-    next_cell_to_age_ = queues_.NextInUse(next_cell_to_age_);
-    if (next_cell_to_age_ == ScoreQueues::kNoCell) {
-      next_cell_to_age_ = 0;
-      return;
-    }
-    while (items < kAgedItemsMax && queues_.oldest(next_cell_to_age_) != ScoreQueues::kNone &&
-           MoveIfAged(queues_.oldest(next_cell_to_age_))) {
+    const ScoreQueues::CellIndex cell = queues_.NextInUse(next_cell_to_age_);
+    if (cell == ScoreQueues::kNoCell) return;
+    next_cell_to_age_ = cell;
+    const uint32_t bucket = ScoreQueues::BucketOf(cell);
+    if (bucket + 1 == kAgeBuckets || ScoreQueues::ClassOf(cell) == kClassesMax) continue;
+    if (static_cast<int32_t>(now_ - due_[cell]) < 0) continue;
+    while (items < kAgedItemsMax && queues_.oldest(cell) != ScoreQueues::kNone &&
+           MoveIfStale(queues_.oldest(cell))) {
       ++items;
     }
-  }
-}
-
-uint32_t EvictionPolicy::OldestThatMayGo() {
-  for (int looks = 0; looks < kLooksMax; ++looks) {
-    const uint32_t oldest = recency_.oldest();
-    if (oldest == RecencyOrder::kNone) return kNone;
-    if (items_[oldest].may_go) return oldest;
-    recency_.Park(oldest);
-  }
-  return kNone;
-}
-
-uint32_t EvictionPolicy::LeastWorth() {
-  for (int looks = 0; looks < kLooksMax; ++looks) {
-    ScoreQueues::CellIndex cell = queues_.LowestCell();
-    if (cell == ScoreQueues::kNoCell) return kNone;
-    uint32_t victim = queues_.oldest(cell);
-    for (int compared = 1; compared < kCellsComparedMax; ++compared) {
-      cell = queues_.NextOfLevel(cell);
-      if (cell == ScoreQueues::kNoCell) break;
-      const uint32_t other = queues_.oldest(cell);
-      if (now_ - items_[other].last_use > now_ - items_[victim].last_use) victim = other;
+    const uint32_t oldest = queues_.oldest(cell);
+    if (oldest != ScoreQueues::kNone && items < kAgedItemsMax) {
+      due_[cell] = items_[oldest].last_use + kAgeBucketStart[bucket + 1];
     }
-    if (!MoveIfAged(victim)) return victim;
   }
-  return kNone;
 }
 
 }  // namespace larder

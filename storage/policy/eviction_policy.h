@@ -8,22 +8,13 @@
 #include "common/clock.h"
 #include "common/paged_vector.h"
 #include "storage/policy/access_monitor.h"
+#include "storage/policy/chunk_order.h"
 #include "storage/policy/ghost_table.h"
-#include "storage/policy/recency_order.h"
 #include "storage/policy/reuse_statistics.h"
 #include "storage/policy/score_queues.h"
 #include "storage/policy/trust.h"
 
 namespace larder {
-
-// What the policy wants to know of a chunk.
-struct ChunkTraits {
-  uint64_t key = 0;           // the same whenever the chunk comes back, evenly spread over 64 bits
-  uint32_t depth = 0;         // how many chunks are before it in its prefix
-  uint64_t bytes = 1;         // more than 0
-  double recompute_cost = 1;  // what computing it again takes, in any unit (recompute_cost.h)
-  uint8_t category = 0;       // below kCategories: kinds that the caller tells apart
-};
 
 struct PolicyCounters {
   bool learned_order = false;      // false: plain least-recently-used order, leaves first
@@ -31,41 +22,48 @@ struct PolicyCounters {
   uint64_t observed_reuses = 0;
 };
 
-// The eviction policy of docs/POLICY.md. Items are small integers that the caller chooses and may
-// reuse. The order is that of the least expected hits per second and byte, learned from the ages at
-// which chunks of the same class were used again; while that is not known or does worse, it is the
-// least recently used chunk. In either order an item that may not go is never the victim; a caller
-// that says so of each chunk with children evicts leaves before parents.
+// What policies whose items are different ones can share, so that a policy for each tenant costs no
+// more for each chunk than one for all. 28 bytes an item.
+struct PolicyItems {
+  struct Item {
+    uint64_t key;
+    PolicyTicks last_use;
+    uint8_t class_index;
+    uint8_t uses;
+    // What stays the same of a chunk, as bands.
+    uint8_t depth_band : 4;
+    uint8_t category : 2;
+    uint8_t cost_band : 2;
+    bool ordered : 1;  // was touched since it was inserted
+    bool goes_first : 1;
+  };
+  PagedVector<Item> items;
+  ScoreQueues::Links links;
+};
+
+// The eviction policy of docs/POLICY.md. The order is that of the least expected hits per second
+// and byte, learned from the ages at which chunks of the same class were used again; while that is
+// not known or does worse, the chunk that was not used for longest goes first, with ages told apart
+// by a third of an octave.
 //
-// Pure: time comes in as an argument and never goes back; equal calls give equal decisions. Not
-// thread-safe. Each call does a bounded amount of work. Memory: 36 bytes an item and 16 to 32 for
-// remembering items that went, plus about 3 MiB.
-class EvictionPolicy {
+// A use only notes the time, in the item itself. Where an item stands is put right when it is about
+// to be the victim or its queue has grown older. Memory: 28 bytes an item, 16 to 32 for each of the
+// items that went and are remembered, at most twice as many as there are items, and about 3 MiB.
+class EvictionPolicy final : public ChunkOrder {
  public:
-  static constexpr uint32_t kNone = 0xffffffffu;
-  static constexpr uint32_t kCategories = 4;
+  // `items` must outlive this.
+  explicit EvictionPolicy(PolicyItems* items);
 
-  EvictionPolicy();
-
-  // A new item that is in no order yet, and may go.
-  void Insert(uint32_t item, const ChunkTraits& traits, MonotonicTime now);
-  // The item was used: it becomes the newest. The first call after Insert puts it in order and
-  // counts as the use that missed. Touch a prefix deepest chunk first, so that it leaves last.
-  void Touch(uint32_t item, MonotonicTime now);
-  // Whether the item may be a victim: it has no children and nobody holds it.
-  void SetMayGo(uint32_t item, bool may_go);
-  // Forgets the item, but not that it was there.
-  void Remove(uint32_t item);
-
-  // The item that should go first, or kNone: there is none, or what was looked at within the bound
-  // may not go (then a further call looks at others). Does not remove it.
-  uint32_t Victim(MonotonicTime now);
-
-  // Whether a chunk that is not stored is worth at least as much as `victim`. If it is not stored
-  // then, say so with Refuse.
-  bool Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now);
-  // A chunk was asked for, is not stored and was not admitted.
-  void Refuse(const ChunkTraits& traits, MonotonicTime now);
+  void Insert(uint32_t item, const ChunkTraits& traits, MonotonicTime now) override;
+  void Touch(uint32_t item, bool may_go, MonotonicTime now) override;
+  void Remove(uint32_t item) override;
+  void Reconsider(uint32_t item) override;
+  void SetAside(uint32_t item) override { queues_.Remove(item); }
+  void LetGoFirst(uint32_t item) override;
+  void Prefetch(uint32_t item) const override { __builtin_prefetch(&items_[item]); }
+  uint32_t Victim(MonotonicTime now, absl::FunctionRef<bool(uint32_t)> may_go) override;
+  bool Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now) override;
+  void Refuse(const ChunkTraits& traits, MonotonicTime now) override;
 
   PolicyCounters counters() const;
 
@@ -75,47 +73,33 @@ class EvictionPolicy {
   static constexpr uint32_t kIntervalBands = 4;
   static constexpr uint32_t kDepthBands = 10;
   static constexpr uint32_t kCostBands = 4;
-  static constexpr size_t kGroups = kCategories * kUseBands * kIntervalBands;
+  static constexpr size_t kGroups = kChunkCategories * kUseBands * kIntervalBands;
   static constexpr size_t kKinds = kGroups * kDepthBands * kCostBands;
   static constexpr uint16_t kNoClass = 0xffff;
 
-  // What stays the same of a chunk, as bands.
-  struct Bands {
-    uint8_t depth : 4;
-    uint8_t category : 2;
-    uint8_t cost : 2;
-  };
-  struct Item {
-    uint64_t key;
-    PolicyTicks last_use;
-    uint8_t class_index;
-    uint8_t uses;
-    Bands bands;
-    bool may_go : 1;
-    bool ordered : 1;  // was touched since it was inserted
-  };
+  using Item = PolicyItems::Item;
   struct Class {
     double cost_per_byte = 0;  // moving average
     uint64_t chunks = 0;
   };
 
-  Bands BandsOf(const ChunkTraits& traits) const;
-  uint32_t ClassOf(Bands bands, uint32_t uses, PolicyTicks interval);
+  void SetBands(const ChunkTraits& traits, Item* item) const;
+  uint32_t ClassOf(const Item& item, uint32_t uses, PolicyTicks interval);
   uint32_t NewClass(size_t kind, size_t group);
   uint32_t ClassOfNewcomer(const ChunkTraits& traits, PolicyTicks now);
   void Observe(uint64_t key, uint32_t class_index, bool hit, PolicyTicks now);
   void LearnCost(uint32_t class_index, double cost_per_byte);
   void UpdateLevels(uint32_t class_index);
+  ScoreQueues::CellIndex CellFor(const Item& item) const;
   void Enqueue(uint32_t item);
-  bool MoveIfAged(uint32_t item);
+  bool MoveIfStale(uint32_t item);
   void AgeQueues();
-  uint32_t OldestThatMayGo();
-  uint32_t LeastWorth();
 
-  PagedVector<Item> items_;
+  PagedVector<Item>& items_;
   size_t item_count_ = 0;
-  RecencyOrder recency_;
+  size_t removed_count_ = 0;
   ScoreQueues queues_;
+  std::vector<PolicyTicks> due_;  // for each cell: when its oldest item has grown out of it
   ReuseStatistics statistics_;
   AccessMonitor monitor_;
   GhostTable ghosts_;

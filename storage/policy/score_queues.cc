@@ -4,8 +4,8 @@
 
 namespace larder {
 
-ScoreQueues::ScoreQueues(size_t classes)
-    : cells_(classes * kAgeBuckets), in_use_((cells_.size() + 63) / 64) {
+ScoreQueues::ScoreQueues(size_t classes, Links* links)
+    : links_(*links), cells_(classes * kAgeBuckets), in_use_((cells_.size() + 63) / 64) {
   first_of_level_.fill(kNoCell);
 }
 

@@ -18,14 +18,24 @@ namespace larder {
 class ScoreQueues {
  public:
   static constexpr uint32_t kNone = 0xffffffffu;
+  struct Link {
+    uint32_t older;
+    uint32_t newer;
+    uint16_t cell;  // plus one; 0: in no queue
+  };
+  // One for each item; shared by queues whose items are different ones.
+  using Links = PagedVector<Link>;
   static constexpr size_t kLevels = 256;
   using CellIndex = uint16_t;
 
-  explicit ScoreQueues(size_t classes);
+  // `links` must outlive this.
+  ScoreQueues(size_t classes, Links* links);
 
   static CellIndex CellOf(size_t class_index, uint32_t bucket) {
     return static_cast<CellIndex>(class_index * kAgeBuckets + bucket);
   }
+  static size_t ClassOf(CellIndex cell) { return cell / kAgeBuckets; }
+  static uint32_t BucketOf(CellIndex cell) { return cell % kAgeBuckets; }
 
   void SetLevel(CellIndex cell, uint8_t level);
   uint8_t level(CellIndex cell) const { return cells_[cell].level; }
@@ -37,6 +47,9 @@ class ScoreQueues {
   void Remove(uint32_t item);
 
   bool Contains(uint32_t item) const { return item < links_.size() && links_[item].cell != 0; }
+  void Prefetch(uint32_t item) const {
+    if (item < links_.size()) __builtin_prefetch(&links_[item]);
+  }
   // REQUIRES: Contains(item).
   CellIndex CellOfItem(uint32_t item) const {
     return static_cast<CellIndex>(links_[item].cell - 1);
@@ -54,11 +67,6 @@ class ScoreQueues {
   CellIndex NextInUse(CellIndex cell) const;
 
  private:
-  struct Link {
-    uint32_t older;
-    uint32_t newer;
-    uint16_t cell;  // plus one; 0: in no queue
-  };
   struct Cell {
     uint32_t oldest = kNone;
     uint32_t newest = kNone;
@@ -70,7 +78,7 @@ class ScoreQueues {
   void Enlist(CellIndex cell);
   void Delist(CellIndex cell);
 
-  PagedVector<Link> links_;
+  Links& links_;
   std::vector<Cell> cells_;
   std::vector<uint64_t> in_use_;  // a bit a cell
   std::array<CellIndex, kLevels> first_of_level_;

@@ -28,15 +28,17 @@ class LarderCache final : public CacheModel {
     size_t kept = 0;
     while (kept < blocks.size() && present_[blocks[kept]]) ++kept;
     const size_t hits = kept;
-    // Only its last block can be a victim; the others have a successor.
-    if (hits > 0) policy_.SetMayGo(blocks[hits - 1], false);
+    // Of what is stored only the last block can be a victim; the others have a successor.
+    held_ = hits > 0 ? blocks[hits - 1] : kNoBlockNumber;
     while (kept < blocks.size() && Store(request, kept)) ++kept;
-    if (hits > 0 && children_[blocks[hits - 1]] == 0) policy_.SetMayGo(blocks[hits - 1], true);
+    held_ = kNoBlockNumber;
     for (size_t i = blocks.size(); i > kept; --i) {
       policy_.Refuse(TraitsOf(request, i - 1), request.time);
       left_.push_back(blocks[i - 1]);
     }
-    for (size_t i = kept; i > 0; --i) policy_.Touch(blocks[i - 1], request.time);
+    for (size_t i = kept; i > 0; --i) {
+      policy_.Touch(blocks[i - 1], children_[blocks[i - 1]] == 0, request.time);
+    }
   }
 
  private:
@@ -47,7 +49,9 @@ class LarderCache final : public CacheModel {
     const uint32_t block = trace_.blocks_of(request)[position];
     const ChunkTraits traits = TraitsOf(request, position);
     if (count_ >= capacity_) {
-      const uint32_t victim = policy_.Victim(request.time);
+      const uint32_t victim = policy_.Victim(request.time, [this](uint32_t candidate) {
+        return children_[candidate] == 0 && candidate != held_;
+      });
       if (victim == EvictionPolicy::kNone || !policy_.Admits(traits, victim, request.time)) {
         return false;
       }
@@ -58,7 +62,7 @@ class LarderCache final : public CacheModel {
     ++count_;
     ++stored_;
     const uint32_t parent = trace_.parent[block];
-    if (parent != kNoBlockNumber && children_[parent]++ == 0) policy_.SetMayGo(parent, false);
+    if (parent != kNoBlockNumber) ++children_[parent];
     return true;
   }
 
@@ -68,7 +72,7 @@ class LarderCache final : public CacheModel {
     --count_;
     left_.push_back(block);
     const uint32_t parent = trace_.parent[block];
-    if (parent != kNoBlockNumber && --children_[parent] == 0) policy_.SetMayGo(parent, true);
+    if (parent != kNoBlockNumber && --children_[parent] == 0) policy_.Reconsider(parent);
   }
 
   ChunkTraits TraitsOf(const TraceRequest& request, size_t position) const {
@@ -86,7 +90,9 @@ class LarderCache final : public CacheModel {
   const size_t capacity_;
   const uint64_t block_bytes_;
   const CostModel cost_;
-  EvictionPolicy policy_;
+  PolicyItems items_;
+  EvictionPolicy policy_{&items_};
+  uint32_t held_ = kNoBlockNumber;
   size_t count_ = 0;
   std::vector<bool> present_;
   std::vector<uint32_t> children_;

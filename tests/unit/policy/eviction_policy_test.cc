@@ -34,16 +34,15 @@ class Driver {
     const std::vector<uint32_t> path = RandomPath();
     size_t kept = 0;
     while (kept < path.size() && present_.contains(path[kept])) ++kept;
-    if (kept > 0) policy_.SetMayGo(path[kept - 1], false);
-    const size_t hits = kept;
+    held_ = kept > 0 ? path[kept - 1] : 0;
     while (kept < path.size() && Store(path, kept)) ++kept;
-    if (hits > 0 && children_[path[hits - 1]] == 0) policy_.SetMayGo(path[hits - 1], true);
+    held_ = 0;
     for (size_t i = path.size(); i > kept; --i) policy_.Refuse(TraitsOf(path, i - 1), now_);
-    for (size_t i = kept; i > 0; --i) policy_.Touch(path[i - 1], now_);
+    for (size_t i = kept; i > 0; --i) policy_.Touch(path[i - 1], MayGo(path[i - 1]), now_);
   }
 
   const std::vector<uint32_t>& victims() const { return victims_; }
-  bool MayGo(uint32_t item) { return children_[item] == 0; }
+  bool MayGo(uint32_t item) { return children_[item] == 0 && item != held_; }
   const EvictionPolicy& policy() const { return policy_; }
 
  private:
@@ -68,7 +67,7 @@ class Driver {
 
   bool Store(const std::vector<uint32_t>& path, size_t depth) {
     if (present_.size() >= capacity_) {
-      const uint32_t victim = policy_.Victim(now_);
+      const uint32_t victim = policy_.Victim(now_, [this](uint32_t item) { return MayGo(item); });
       if (victim == EvictionPolicy::kNone) return false;
       EXPECT_TRUE(present_.contains(victim));
       EXPECT_EQ(children_[victim], 0u) << "a chunk went before its successors";
@@ -78,24 +77,26 @@ class Driver {
       victims_.push_back(victim);
       policy_.Remove(victim);
       present_.erase(victim);
-      if (victim / 3 > 0 && --children_[victim / 3] == 0) policy_.SetMayGo(victim / 3, true);
+      if (victim / 3 > 0 && --children_[victim / 3] == 0) policy_.Reconsider(victim / 3);
     }
     policy_.Insert(path[depth], TraitsOf(path, depth), now_);
     present_.insert(path[depth]);
-    if (depth > 0 && children_[path[depth - 1]]++ == 0) policy_.SetMayGo(path[depth - 1], false);
+    if (depth > 0) ++children_[path[depth - 1]];
     return true;
   }
 
   SeededRandom random_;
   const size_t capacity_;
-  EvictionPolicy policy_;
+  PolicyItems items_;
+  EvictionPolicy policy_{&items_};
   MonotonicTime now_{1};
+  uint32_t held_ = 0;  // chunk 0 is none
   std::set<uint32_t> present_;
   std::map<uint32_t, uint32_t> children_;
   std::vector<uint32_t> victims_;
 };
 
-TEST(EvictionPolicyTest, LeavesGoBeforeTheirParentsInEitherOrder) {
+TEST(EvictionPolicyForest, LeavesGoBeforeTheirParentsInEitherOrder) {
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Driver driver(seed, 100 * seed);
@@ -109,7 +110,7 @@ TEST(EvictionPolicyTest, LeavesGoBeforeTheirParentsInEitherOrder) {
   }
 }
 
-TEST(EvictionPolicyTest, TheSameCallsGiveTheSameDecisions) {
+TEST(EvictionPolicyForest, TheSameCallsGiveTheSameDecisions) {
   Driver one(7, 300), other(7, 300);
   for (int i = 0; i < 5000; ++i) {
     one.Request();
@@ -119,43 +120,82 @@ TEST(EvictionPolicyTest, TheSameCallsGiveTheSameDecisions) {
   EXPECT_GT(one.victims().size(), 1000u);
 }
 
-TEST(EvictionPolicyTest, IsLeastRecentlyUsedBeforeItHasLearned) {
-  EvictionPolicy policy;
-  MonotonicTime now{1};
-  for (uint32_t item = 0; item < 10; ++item) {
-    policy.Insert(item, {.key = KeyOf(item)}, now);
-    now.nanoseconds += kMillisecond;
-    policy.Touch(item, now);
+// An order by itself, where all that is not kept may go.
+class EvictionPolicyTest : public testing::Test {
+ protected:
+  uint32_t Victim() {
+    return policy_.Victim(now_, [this](uint32_t item) { return !kept_.contains(item); });
   }
-  policy.Touch(0, now);
-  EXPECT_FALSE(policy.counters().learned_order);
+  void Use(uint32_t item) {
+    now_.nanoseconds += 2000 * kMillisecond;
+    policy_.Touch(item, !kept_.contains(item), now_);
+  }
+  void Store(uint32_t item) {
+    policy_.Insert(item, {.key = KeyOf(item)}, now_);
+    Use(item);
+  }
+
+  PolicyItems items_;
+  EvictionPolicy policy_{&items_};
+  MonotonicTime now_{1};
+  std::set<uint32_t> kept_;
+};
+
+TEST_F(EvictionPolicyTest, IsLeastRecentlyUsedBeforeItHasLearned) {
+  for (uint32_t item = 0; item < 10; ++item) Store(item);
+  Use(0);
+  EXPECT_FALSE(policy_.counters().learned_order);
   for (const uint32_t expected : {1, 2, 3}) {
-    EXPECT_EQ(policy.Victim(now), expected);
-    policy.Remove(expected);
+    EXPECT_EQ(Victim(), expected);
+    policy_.Remove(expected);
   }
-  policy.SetMayGo(4, false);
-  EXPECT_EQ(policy.Victim(now), 5u);
-  policy.SetMayGo(4, true);
-  EXPECT_EQ(policy.Victim(now), 4u);
+  kept_.insert(4);
+  EXPECT_EQ(Victim(), 5u);
+  kept_.erase(4);
+  EXPECT_EQ(Victim(), 5u) << "dropped from the order when it could not go";
+  policy_.Reconsider(4);
+  EXPECT_EQ(Victim(), 4u);
 }
 
-TEST(EvictionPolicyTest, HasNoVictimWhereNothingMayGo) {
-  EvictionPolicy policy;
-  EXPECT_EQ(policy.Victim({1}), EvictionPolicy::kNone);
-  policy.Insert(3, {.key = 1}, {1});
-  EXPECT_EQ(policy.Victim({1}), EvictionPolicy::kNone) << "not touched yet";
-  policy.Touch(3, {2});
-  policy.SetMayGo(3, false);
-  EXPECT_EQ(policy.Victim({2}), EvictionPolicy::kNone);
-  policy.Remove(3);
-  EXPECT_EQ(policy.Victim({3}), EvictionPolicy::kNone);
+TEST_F(EvictionPolicyTest, WhatGoesFirstDoesSoUntilItIsUsed) {
+  for (uint32_t item = 0; item < 5; ++item) Store(item);
+  policy_.LetGoFirst(4);
+  policy_.LetGoFirst(3);
+  EXPECT_EQ(Victim(), 4u) << "in the order in which it was said";
+  Use(4);
+  EXPECT_EQ(Victim(), 3u);
+  policy_.Remove(3);
+  EXPECT_EQ(Victim(), 0u);
+}
+
+TEST_F(EvictionPolicyTest, WhatIsSetAsideComesBackWithAUse) {
+  Store(0);
+  Store(1);
+  policy_.SetAside(0);
+  EXPECT_EQ(Victim(), 1u);
+  Use(0);
+  policy_.Remove(1);
+  EXPECT_EQ(Victim(), 0u);
+}
+
+TEST_F(EvictionPolicyTest, HasNoVictimWhereNothingMayGo) {
+  EXPECT_EQ(Victim(), EvictionPolicy::kNone);
+  policy_.Insert(3, {.key = 1}, now_);
+  policy_.Reconsider(3);
+  EXPECT_EQ(Victim(), EvictionPolicy::kNone) << "not touched yet";
+  Use(3);
+  kept_.insert(3);
+  EXPECT_EQ(Victim(), EvictionPolicy::kNone);
+  policy_.Remove(3);
+  EXPECT_EQ(Victim(), EvictionPolicy::kNone);
 }
 
 // A loop that is larger than the cache gives least-recently-used order no hit at all; some of it
 // can stay, though, and a policy that refuses newcomers finds that.
-TEST(EvictionPolicyTest, LearnsThatSomeOfALoopShouldStay) {
+TEST(EvictionPolicyLoop, LearnsThatSomeOfALoopShouldStay) {
   constexpr uint32_t kLoop = 400, kCapacity = 300;
-  EvictionPolicy policy;
+  PolicyItems items;
+  EvictionPolicy policy(&items);
   MonotonicTime now{1};
   std::set<uint32_t> present;
   uint64_t hits = 0;
@@ -166,11 +206,11 @@ TEST(EvictionPolicyTest, LearnsThatSomeOfALoopShouldStay) {
       const ChunkTraits traits{.key = KeyOf(item)};
       if (present.contains(item)) {
         ++hits;
-        policy.Touch(item, now);
+        policy.Touch(item, true, now);
         continue;
       }
       if (present.size() == kCapacity) {
-        const uint32_t victim = policy.Victim(now);
+        const uint32_t victim = policy.Victim(now, [](uint32_t) { return true; });
         ASSERT_NE(victim, EvictionPolicy::kNone);
         if (!policy.Admits(traits, victim, now)) {
           policy.Refuse(traits, now);
@@ -180,7 +220,7 @@ TEST(EvictionPolicyTest, LearnsThatSomeOfALoopShouldStay) {
         present.erase(victim);
       }
       policy.Insert(item, traits, now);
-      policy.Touch(item, now);
+      policy.Touch(item, true, now);
       present.insert(item);
     }
   }
@@ -195,17 +235,17 @@ size_t AllocatedBytes() {
 
 // A million chunks in sessions of 24. The bound on time is generous, because other processes and
 // sanitizers share the machine; what was measured is printed, and is in docs/POLICY.md.
-TEST(EvictionPolicyTest, AMillionChunksAreCheap) {
+TEST(EvictionPolicyCost, AMillionChunksAreCheap) {
   constexpr uint32_t kChunks = 1'000'000, kSession = 24;
   constexpr size_t kRequests = 20'000;
   const size_t allocated_before = AllocatedBytes();
-  EvictionPolicy policy;
+  PolicyItems items;
+  EvictionPolicy policy(&items);
   MonotonicTime now{1};
   for (uint32_t item = 0; item < kChunks; ++item) {
     now.nanoseconds += kMillisecond;
     policy.Insert(item, {.key = KeyOf(item), .depth = item % kSession}, now);
-    policy.Touch(item, now);
-    if (item % kSession != kSession - 1) policy.SetMayGo(item, false);
+    policy.Touch(item, item % kSession == kSession - 1, now);
   }
   const size_t bytes_per_chunk = (AllocatedBytes() - allocated_before) / kChunks;
   SeededRandom random(1);
@@ -214,7 +254,7 @@ TEST(EvictionPolicyTest, AMillionChunksAreCheap) {
     now.nanoseconds += 50 * kMillisecond;
     const auto first = static_cast<uint32_t>(random.Below(kChunks / kSession) * kSession);
     const auto start = std::chrono::steady_clock::now();
-    for (uint32_t i = kSession; i > 0; --i) policy.Touch(first + i - 1, now);
+    for (uint32_t i = kSession; i > 0; --i) policy.Touch(first + i - 1, i == kSession, now);
     const auto elapsed = std::chrono::steady_clock::now() - start;
     nanoseconds.push_back(elapsed.count() / kSession);
   }

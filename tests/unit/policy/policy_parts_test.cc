@@ -106,7 +106,8 @@ TEST(GhostTableTest, RemembersWhatWentAndForgetsTheOldest) {
 TEST(ScoreQueuesTest, TheLowestLevelIsFound) {
   constexpr uint32_t kItems = 60, kClasses = 3;
   SeededRandom random(11);
-  ScoreQueues queues(kClasses);
+  ScoreQueues::Links links;
+  ScoreQueues queues(kClasses, &links);
   std::vector<int> cell_of(kItems, -1);
   std::vector<uint8_t> levels(kClasses * kAgeBuckets);
   for (int step = 0; step < 20'000; ++step) {
