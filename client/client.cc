@@ -44,6 +44,31 @@ absl::StatusOr<uint32_t> CountKeys(ClientCore& core, SpaceState& space, Opcode o
   return total;
 }
 
+// Milliseconds for the wire, where 0 says nothing.
+absl::StatusOr<uint64_t> HintMilliseconds(absl::string_view name,
+                                          const std::optional<absl::Duration>& duration) {
+  if (!duration) return uint64_t{0};
+  if (*duration <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat("hint ", name, ": must be positive"));
+  }
+  return static_cast<uint64_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(*duration)));
+}
+
+absl::StatusOr<HintRequest> ToRequest(const ChunkHints& hints) {
+  HintRequest request{};
+  ASSIGN_OR_RETURN(request.keep_ms, HintMilliseconds("keep", hints.keep));
+  ASSIGN_OR_RETURN(request.next_use_ms, HintMilliseconds("next_use", hints.next_use));
+  ASSIGN_OR_RETURN(request.ttl_ms, HintMilliseconds("ttl", hints.ttl));
+  if (hints.no_next_use) request.flags |= kHintNoNextUse;
+  if (hints.session_end) request.flags |= kHintSessionEnd;
+  if (hints.pin) request.flags |= kHintPin;
+  if (hints.priority) {
+    request.flags |= kHintHasPriority;
+    request.flags |= static_cast<uint32_t>(*hints.priority) << kHintPriorityShift;
+  }
+  return request;
+}
+
 }  // namespace
 
 absl::Status CheckKeys(const KeySpan& keys) {
@@ -165,6 +190,34 @@ absl::StatusOr<uint32_t> ClientSpace::Unpin(KeySpan keys, const CallOptions& opt
 
 absl::StatusOr<uint32_t> ClientSpace::Remove(KeySpan keys, const CallOptions& options) {
   return CountKeys(*core_, *state_, Opcode::kRemove, keys, options);
+}
+
+absl::StatusOr<HintAnswers> ClientSpace::Hint(KeySpan keys, const ChunkHints& hints,
+                                              const CallOptions& options) {
+  RETURN_IF_ERROR(CheckKeys(keys));
+  ASSIGN_OR_RETURN(HintRequest request, ToRequest(hints));
+  const MonotonicTime deadline = core_->DeadlineOf(options);
+  ASSIGN_OR_RETURN(const std::shared_ptr<Connection> connection, core_->Live());
+  ASSIGN_OR_RETURN(request.space, core_->HandleOf(*state_, *connection, deadline));
+  MessageWriter writer;
+  Frame reply;
+  HintAnswers answers;
+  for (size_t first = 0; first < keys.size(); first += kMessageKeysMax) {
+    const size_t count = std::min<size_t>(kMessageKeysMax, keys.size() - first);
+    request.key_count = static_cast<uint32_t>(count);
+    writer.Clear();
+    writer.Write(request);
+    for (size_t i = first; i < first + count; ++i) writer.Write(HashKey(keys[i]));
+    RETURN_IF_ERROR(connection->Call(Opcode::kHint, writer.payload(), deadline, &reply));
+    MessageReader reader(reply.payload);
+    const auto answered = reader.Read<HintReply>();
+    RETURN_IF_ERROR(reader.Finish("reply to hint"));
+    answers.found += answered.found;
+    answers.accepted += answered.accepted;
+    answers.clipped += answered.clipped;
+    answers.refused += answered.refused;
+  }
+  return answers;
 }
 
 }  // namespace larder

@@ -89,6 +89,40 @@ struct FetchResult {
   absl::Status status;
 };
 
+enum class HintPriority : uint8_t { kLow, kNormal, kHigh };
+
+// What a caller knows of the future of chunks. Hints are requests: what they keep is bounded in
+// time and in bytes, and nothing that is kept for them stays longer than it helps.
+struct ChunkHints {
+  // Stay for so long unless nothing else can go (a soft pin).
+  std::optional<absl::Duration> keep;
+  // Will be used again in about so long.
+  std::optional<absl::Duration> next_use;
+  // Won't be used again: leave first.
+  bool no_next_use = false;
+  // The session has ended: the same for those that no other session shares.
+  bool session_end = false;
+  // Expire after so long.
+  std::optional<absl::Duration> ttl;
+  // Low: leave before others. High: stay for two minutes after each use.
+  std::optional<HintPriority> priority;
+  // Stay until unpinned (a hard pin).
+  bool pin = false;
+
+  bool empty() const {
+    return !keep && !next_use && !no_next_use && !session_end && !ttl && !priority && !pin;
+  }
+};
+
+// Chunks that were found, and for how many of them all was accepted, something clipped (kept, but
+// not for as long as was asked), or something refused (its share of memory is in use).
+struct HintAnswers {
+  uint32_t found = 0;
+  uint32_t accepted = 0;
+  uint32_t clipped = 0;
+  uint32_t refused = 0;
+};
+
 struct PutOptions : CallOptions {
   // The key before the first one; empty: the first key is a root, or its parent is not known.
   std::span<const uint8_t> parent;
@@ -99,17 +133,26 @@ struct PutOptions : CallOptions {
   // How long the chunks are kept at most; infinite: until evicted.
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
+  // 0 to 3: kinds of chunks that the caller tells apart, and the daemon learns to. For example: a
+  // chat, an agent's session, documents, one-off work.
+  uint8_t category = 0;
+  // Said of all keys when they are stored.
+  ChunkHints hints;
   CancelToken cancel;
 };
 
-// Chunks that were stored by this call, and those that were there or on their way from another
-// writer. `status` is OK when all keys are in one of the two; otherwise why not:
-// RESOURCE_EXHAUSTED (no room could be made), UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED,
-// ALREADY_EXISTS (a chunk is stored in another split into parts), INVALID_ARGUMENT.
+// Chunks that were stored by this call, those that were there or on their way from another writer,
+// and those that were not worth storing: what would have had to go for them is expected to be of
+// more use. `status` is OK when all keys are in one of the three; otherwise why not:
+// RESOURCE_EXHAUSTED (no room could be made, or the tenant is at its ceiling), UNAVAILABLE,
+// DEADLINE_EXCEEDED, CANCELLED, ALREADY_EXISTS (a chunk is stored in another split into parts),
+// INVALID_ARGUMENT.
 struct PutResult {
   uint32_t stored = 0;
   uint32_t already_stored = 0;
+  uint32_t refused = 0;
   uint64_t bytes = 0;  // of payload, stored by this call
+  HintAnswers hints;
   absl::Status status;
 };
 
@@ -163,6 +206,10 @@ class ClientSpace {
   absl::StatusOr<uint32_t> Pin(KeySpan keys, const CallOptions& options = {});
   absl::StatusOr<uint32_t> Unpin(KeySpan keys, const CallOptions& options = {});
   absl::StatusOr<uint32_t> Remove(KeySpan keys, const CallOptions& options = {});
+  // Says what is known of the future of stored chunks. INVALID_ARGUMENT when hints contradict each
+  // other or a duration is not positive.
+  absl::StatusOr<HintAnswers> Hint(KeySpan keys, const ChunkHints& hints,
+                                   const CallOptions& options = {});
 
  private:
   friend class Client;

@@ -18,18 +18,24 @@ namespace {
 // enough that a long put shows its first chunks soon and does not empty the arena at once.
 constexpr uint64_t kWindowBytesMax = uint64_t{256} << 20;
 
+constexpr uint8_t kCategoryMax = kReserveCategoryMask >> kReserveCategoryShift;
+
 // The kinds of ReserveOutcomeMessage.
-enum class Outcome : uint32_t { kGranted, kExists, kBusy, kNoSpace, kOverlaps };
+enum class Outcome : uint32_t { kGranted, kExists, kBusy, kNoSpace, kOverlaps, kRefused, kQuota };
 
 absl::Status OutcomeStatus(Outcome outcome, size_t chunk) {
   switch (outcome) {
     case Outcome::kGranted:
     case Outcome::kExists:
     case Outcome::kBusy:
+    case Outcome::kRefused:
       return absl::OkStatus();
     case Outcome::kNoSpace:
       return absl::ResourceExhaustedError(
           absl::StrCat("no room for chunk ", chunk, ": all that is stored is in use or pinned"));
+    case Outcome::kQuota:
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "no room for chunk ", chunk, ": the tenant is at its ceiling, and all it has is in use"));
     case Outcome::kOverlaps:
       return absl::AlreadyExistsError(
           absl::StrCat("chunk ", chunk, " is stored in other parts, which overlap this one"));
@@ -74,8 +80,17 @@ class PutCall {
     if (!options_.parent.empty()) parent_ = HashKey(options_.parent);
     const size_t window =
         std::clamp<size_t>(kWindowBytesMax / container_bytes_, 1, kMessageItemsMax);
-    for (size_t first = 0; first < keys_.size(); first += window) {
+    if (options_.category > kCategoryMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("category ", options_.category, ": there are 0 to ", kCategoryMax));
+    }
+    for (size_t first = 0; first < keys_.size() && result_.refused == 0; first += window) {
       RETURN_IF_ERROR(PutWindow(first, std::min(window, keys_.size() - first)));
+    }
+    // What comes after a chunk that is not worth storing is not, either.
+    if (result_.refused > 0) {
+      result_.refused =
+          static_cast<uint32_t>(keys_.size()) - result_.stored - result_.already_stored;
     }
     return absl::OkStatus();
   }
@@ -109,7 +124,9 @@ class PutCall {
       const auto outcome = static_cast<Outcome>(outcomes[i].kind);
       if (status.ok()) status = OutcomeStatus(outcome, first + i);
       const Granted one{outcomes[i].reservation, outcomes[i].offset, first + i};
-      if (outcome == Outcome::kGranted && status.ok()) {
+      if (outcome == Outcome::kRefused) {
+        ++result_.refused;
+      } else if (outcome == Outcome::kGranted && status.ok() && result_.refused == 0) {
         granted->push_back(one);
       } else if (outcome == Outcome::kGranted) {
         GiveBack(std::span(&one, 1));  // Behind a gap nobody would find it.
@@ -126,7 +143,8 @@ class PutCall {
     writer_.Write(ReserveRequest{
         .space = handle_,
         .item_count = static_cast<uint32_t>(count),
-        .flags = options_.pin ? kReservePins : 0,
+        .flags = (options_.pin ? kReservePins : 0) |
+                 (uint32_t{options_.category} << kReserveCategoryShift),
         .reserved = 0,
         .deadline_ms = static_cast<uint64_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(left))),
         .ttl_ms = options_.ttl == absl::InfiniteDuration()
@@ -233,7 +251,15 @@ class PutCall {
 
 PutResult ClientSpace::Put(KeySpan keys, std::span<const GatherList> sources,
                            const PutOptions& options) {
-  return PutCall(*core_, *state_, keys, sources, options).Run();
+  PutResult result = PutCall(*core_, *state_, keys, sources, options).Run();
+  if (options.hints.empty() || result.stored + result.already_stored == 0) return result;
+  const absl::StatusOr<HintAnswers> answers = Hint(keys, options.hints, options);
+  if (answers.ok()) {
+    result.hints = *answers;
+  } else if (result.status.ok()) {
+    result.status = answers.status();
+  }
+  return result;
 }
 
 Operation<PutResult> ClientSpace::PutAsync(KeySpan keys, std::span<const GatherList> sources,

@@ -8,21 +8,21 @@
 namespace larder {
 namespace {
 
-// Bound on the work of one reservation: how many chunks may be evicted for it.
-constexpr uint32_t kEvictionsPerReservationMax = 1024;
-
 // Chunks that wait to be written through; further ones are written when they leave memory.
 constexpr size_t kUnsavedMax = size_t{1} << 20;
 
 // Bounds on the work of one Tick.
 constexpr int kExpiriesPerTickMax = 4096;
 
-// A longer life is as good as forever, and adding this one to a time cannot overflow.
-constexpr absl::Duration kTtlMax = absl::Hours(24 * 365 * 100);
-
 bool Overlap(const Part& a, const Part& b) {
   return a.layer_begin < b.layer_end && b.layer_begin < a.layer_end && a.head_begin < b.head_end &&
          b.head_begin < a.head_end;
+}
+
+std::vector<TierLimits> MemoryLimits(const CoreOptions& options) {
+  std::vector<TierLimits> limits;
+  for (const TenantLimits& tenant : options.tenants) limits.push_back(tenant.memory);
+  return limits;
 }
 
 }  // namespace
@@ -32,9 +32,15 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
       blocks_(blocks),
       unix_ms_at_zero_(unix_ms - now.nanoseconds / 1'000'000),
       allocator_(options.backed_bytes, options.granule_bytes),
-      catalog_(options.hash_seed),
+      catalog_(options.hash_seed, options.order),
+      shares_(options.data_bytes, MemoryLimits(options)),
+      departures_(options.explain_records),
+      latest_(now),
       disk_admission_(options.disk_admission) {
   stats_.data_bytes = options.data_bytes;
+  for (const TenantLimits& tenant : options.tenants) {
+    group_of_tenant_[tenant.tenant] = catalog_.AddGroup();
+  }
 }
 
 // --- sessions -----------------------------------------------------------------------------------
@@ -94,6 +100,11 @@ absl::StatusOr<SpaceHandle> Core::OpenSpace(const SpaceDescription& description)
   space->description = description;
   space->whole_payload_bytes = description.manifest.PayloadBytes(description.manifest.WholePart());
   space_by_id_[id] = space->handle;
+  if (const auto group = group_of_tenant_.find(description.tenant);
+      group != group_of_tenant_.end()) {
+    catalog_.SetGroup(space->handle, group->second);
+    if (disk_ != nullptr) disk_->SetGroup(space->handle, group->second);
+  }
   spaces_.push_back(std::move(space));
   return spaces_.back()->handle;
 }
@@ -123,7 +134,7 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   scratch_.clear();
   catalog_.FindPrefix(handle, keys, now, &scratch_);
   if (touch) {
-    for (size_t i = scratch_.size(); i-- > 0;) catalog_.Touch(scratch_[i], now);
+    catalog_.TouchPrefix(scratch_, now);
   }
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
@@ -164,10 +175,8 @@ absl::StatusOr<AcquireResult> Core::Acquire(SessionId session_id, SpaceHandle ha
   }
   session->leased_chunks += scratch_.size();
   result.lease = LeaseId{next_handle_++};
-  for (size_t i = scratch_.size(); i-- > 0;) {
-    catalog_.AddLease(scratch_[i]);
-    catalog_.Touch(scratch_[i], now);
-  }
+  for (ChunkIndex chunk : scratch_) catalog_.AddLease(chunk);
+  catalog_.TouchPrefix(scratch_, now);
   result.chunks.reserve(scratch_.size());
   result.extents.reserve(scratch_.size());
   for (ChunkIndex chunk : scratch_) AppendExtents(chunk, wanted, &result);
@@ -241,12 +250,29 @@ absl::StatusOr<std::vector<ReserveOutcome>> Core::Reserve(SessionId session_id, 
   for (const ReserveItem& item : items) RETURN_IF_ERROR(CheckItem(*space, item));
   std::vector<ReserveOutcome> outcomes;
   outcomes.reserve(items.size());
+  latest_ = now;
+  std::vector<ChunkTraits> refused;
+  KeyHash last_refused;
   for (const ReserveItem& item : items) {
-    outcomes.push_back(ReserveOne(session_id, *space, item, options, now));
-    if (outcomes.back().kind == ReserveOutcome::Kind::kGranted) {
-      session->reservations.insert(outcomes.back().id);
+    using Kind = ReserveOutcome::Kind;
+    // Nobody would find what comes after a chunk that is not there.
+    const bool behind_refused = !item.parent.IsZero() && item.parent == last_refused;
+    ReserveOutcome outcome{.kind = Kind::kRefused, .id = {}, .offset = 0};
+    if (!behind_refused) outcome = ReserveOne(session_id, *space, item, options, now);
+    if (outcome.kind == Kind::kGranted) session->reservations.insert(outcome.id);
+    if (outcome.kind == Kind::kNoSpace) ++stats_.reserve_no_space;
+    if (outcome.kind == Kind::kQuota) ++stats_.reserve_over_quota;
+    if (outcome.kind == Kind::kRefused) {
+      ++stats_.reserve_refused;
+      last_refused = item.key;
+      RecordDeparture(handle, item.key, AbsenceReason::kRefused, {.time = ToTicks(now)});
+      refused.push_back(
+          TraitsOf(*space, item.key, item.depth, item.part, item.bytes, options.category));
     }
-    if (outcomes.back().kind == ReserveOutcome::Kind::kNoSpace) ++stats_.reserve_no_space;
+    outcomes.push_back(outcome);
+  }
+  for (size_t i = refused.size(); i-- > 0;) {
+    catalog_.Refuse(catalog_.GroupOf(handle), refused[i], now);
   }
   PrepareEvictions(now);
   return outcomes;
@@ -324,11 +350,16 @@ ReserveOutcome Core::ReserveOne(SessionId session, Space& space, const ReserveIt
   }
   const ChunkName name{space.handle, item.key};
   if (IsBeingWritten(name, item.part)) return {.kind = Kind::kBusy, .id = {}, .offset = 0};
-  const std::optional<uint64_t> offset = AllocateEvicting(item.bytes);
-  if (!offset) return {.kind = Kind::kNoSpace, .id = {}, .offset = 0};
+  const ChunkTraits traits =
+      TraitsOf(space, item.key, item.depth, item.part, item.bytes, options.category);
+  // A further part of a chunk has to come in: without it the others are of no use.
+  const bool is_new = catalog_.Find(space.handle, item.key) == kNoChunk && !writers_.contains(name);
+  const Allocation extent =
+      AllocateEvicting(space.handle, item.bytes, is_new ? &traits : nullptr, now);
+  if (extent.kind != Kind::kGranted) return {.kind = extent.kind, .id = {}, .offset = 0};
   const std::optional<uint32_t> block = blocks_->AllocateRecord();
   if (!block) {
-    allocator_.Free(*offset, item.bytes);
+    FreeExtent(space.handle, extent.offset, item.bytes);
     return {.kind = Kind::kNoSpace, .id = {}, .offset = 0};
   }
 
@@ -340,17 +371,18 @@ ReserveOutcome Core::ReserveOne(SessionId session, Space& space, const ReserveIt
       .parent = item.parent,
       .depth = item.depth,
       .part = item.part,
-      .offset = *offset,
+      .offset = extent.offset,
       .bytes = item.bytes,
       .block = *block,
       .deadline = now + std::min(options.deadline, options_.reservation_ttl_max),
       .ttl = options.ttl > kTtlMax ? absl::InfiniteDuration() : options.ttl,
-      .pin = options.pin};
+      .pin = options.pin,
+      .category = options.category};
   BlockRecord record;
   record.space = space.id;
   record.key = item.key;
   record.parent = item.parent;
-  record.offset = *offset;
+  record.offset = extent.offset;
   record.bytes = item.bytes;
   record.depth = item.depth;
   record.token_count = space.description.manifest.tokens_per_chunk;
@@ -363,27 +395,7 @@ ReserveOutcome Core::ReserveOne(SessionId session, Space& space, const ReserveIt
   reservation_deadlines_.insert({reservation.deadline, id});
   stats_.reserved_bytes += item.bytes;
   reservations_.try_emplace(id, reservation);
-  return {.kind = Kind::kGranted, .id = id, .offset = *offset};
-}
-
-std::optional<uint64_t> Core::AllocateEvicting(uint64_t bytes) {
-  // Evicting everything would not make room for more than there is.
-  if (bytes > allocator_.capacity_bytes()) return std::nullopt;
-  for (uint32_t evictions = 0; evictions <= kEvictionsPerReservationMax; ++evictions) {
-    if (const std::optional<uint64_t> offset = allocator_.Allocate(bytes)) return offset;
-    if (!EvictOne()) return std::nullopt;
-  }
-  return std::nullopt;
-}
-
-bool Core::EvictOne() {
-  ChunkIndex victim = TakeReady();
-  if (victim == kNoChunk) victim = catalog_.Victim(kLooksPerVictimMax);
-  if (victim == kNoChunk) return false;
-  const bool saved = IsOnDisk(victim);
-  if (disk_ != nullptr && !saved) ++stats_.dropped_before_demotion;
-  RemoveChunk(victim, saved ? RemovalCause::kDemoted : RemovalCause::kCapacity);
-  return true;
+  return {.kind = Kind::kGranted, .id = id, .offset = extent.offset};
 }
 
 const Reservation* Core::FindReservation(SessionId session, ReservationId id) const {
@@ -441,7 +453,7 @@ absl::StatusOr<ChunkIndex> Core::CommitOne(SessionId session, ReservationId id, 
   blocks_->Commit(reservation.block, ++sequence_);
   (void)FindUnexpired(reservation.space, reservation.key, now);  // New parts join no dead chunk.
   const ChunkIndex chunk = Attach(reservation.space, reservation.key, reservation.parent,
-                                  reservation.depth, reservation.block, now);
+                                  reservation.depth, reservation.block, reservation.category, now);
   LimitExpiry(chunk, expiry);
   if (catalog_.chunk(chunk).state == Chunk::State::kVisible) ++space.stats.stored_chunks;
   space.stats.stored_bytes += reservation.bytes;
@@ -451,20 +463,21 @@ absl::StatusOr<ChunkIndex> Core::CommitOne(SessionId session, ReservationId id, 
 }
 
 ChunkIndex Core::Attach(SpaceHandle handle, const KeyHash& key, const KeyHash& parent,
-                        uint32_t depth, BlockIndex block, MonotonicTime now) {
+                        uint32_t depth, BlockIndex block, uint8_t category, MonotonicTime now) {
   Space& space = *spaces_[handle];
+  const BlockRecord record = blocks_->Read(block);
   ChunkIndex chunk = catalog_.Find(handle, key);
   if (chunk == kNoChunk) {
-    chunk = catalog_.Insert(handle, key, parent, depth, now);
+    const ChunkTraits traits = TraitsOf(space, key, depth, PartOf(record), record.bytes, category);
+    chunk = catalog_.Insert(handle, key, parent, traits, now);
     ++space.stats.resident_chunks;
   } else {
     catalog_.LinkParent(chunk, parent);
   }
   catalog_.AddBlock(chunk, block);
-  const uint64_t bytes = blocks_->Read(block).bytes;
-  space.stats.resident_bytes += bytes;
+  space.stats.resident_bytes += record.bytes;
   if (catalog_.chunk(chunk).pinned) {
-    stats_.pinned_bytes += bytes;
+    stats_.pinned_bytes += record.bytes;
     blocks_->SetFlags(block, kBlockFlagPinned);
   }
   if (IsComplete(space, chunk)) catalog_.SetVisible(chunk);
@@ -514,15 +527,18 @@ void Core::EndReservation(ReservationId id) {
   --stats_.void_reservations;
   stats_.reserved_bytes -= reservation.bytes;
   blocks_->Free(reservation.block);
-  allocator_.Free(reservation.offset, reservation.bytes);
+  FreeExtent(reservation.space, reservation.offset, reservation.bytes);
   reservations_.erase(found);
 }
 
 // --- time ---------------------------------------------------------------------------------------
 
 void Core::Tick(MonotonicTime now) {
+  latest_ = now;
+  catalog_.EndKeeps(now);
   if (disk_ != nullptr) {
     disk_->Step(now);
+    TakeDiskDepartures();
     PrepareEvictions(now);
   }
   for (int i = 0; i < kExpiriesPerTickMax; ++i) {

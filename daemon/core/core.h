@@ -34,6 +34,9 @@ inline constexpr uint32_t kBlockFlagDoomed = 2;
 // aside and not met again, so that only the first search through a very long prefix takes as many.
 inline constexpr uint32_t kLooksPerVictimMax = 1 << 15;
 
+// A longer life is as good as forever, and adding this one to a time cannot overflow.
+inline constexpr absl::Duration kTtlMax = absl::Hours(24 * 365 * 100);
+
 inline Part PartOf(const BlockRecord& record) {
   return {record.layer_begin, record.layer_end, record.head_begin, record.head_end};
 }
@@ -108,7 +111,13 @@ class Core {
                                    MonotonicTime now);
   absl::Status Abort(SessionId session, ReservationId id);
 
+  // Says something of stored chunks; see Hints. Counts those that were found.
+  absl::StatusOr<HintReport> Hint(SpaceHandle space, std::span<const KeyHash> keys,
+                                  const Hints& hints, MonotonicTime now);
+
   // --- the disk tier ------------------------------------------------------------------------
+  // Of the tenants with quotas, as DiskTierOptions wants them.
+  std::vector<TierLimits> DiskLimits() const;
   // After RecoverBlocks, before the first request, if there is a disk tier at all. Its devices are
   // added to it already. What they hold has to be restored before the first Tick, which begins to
   // use the segments that hold nothing.
@@ -146,6 +155,10 @@ class Core {
   std::optional<ChunkIndex> ListStep(std::optional<SpaceHandle> space, ChunkIndex cursor,
                                      size_t limit, std::vector<ChunkInfo>* infos) const;
   std::optional<ChunkInfo> Inspect(SpaceHandle space, const KeyHash& key) const;
+  // What is known of each key, stored or not. RESOURCE_EXHAUSTED for more than kExplainKeysMax.
+  static constexpr size_t kExplainKeysMax = 64;
+  absl::StatusOr<std::vector<Explanation>> Explain(SpaceHandle space, std::span<const KeyHash> keys,
+                                                   MonotonicTime now) const;
 
   // From now on reservations are refused; reading goes on.
   void StartDraining() { draining_ = true; }
@@ -197,7 +210,7 @@ class Core {
   struct Ready {
     ChunkIndex chunk = kNoChunk;
     uint32_t generation = 0;
-    MonotonicTime last_use;
+    PolicyTicks last_use = 0;
     uint64_t bytes = 0;
   };
   // The reservations of one chunk that may still be committed; their parts do not overlap.
@@ -213,30 +226,53 @@ class Core {
   // Whether somebody may still commit a part that overlaps `part`.
   bool IsBeingWritten(const ChunkName& name, const Part& part) const;
   void ForgetWriter(ReservationId id, const Reservation& reservation);
-  std::optional<uint64_t> AllocateEvicting(uint64_t bytes);
+  struct Allocation {
+    ReserveOutcome::Kind kind = ReserveOutcome::Kind::kNoSpace;  // kGranted: there is an extent
+    uint64_t offset = 0;
+  };
+  // `newcomer`: a chunk that need not come in at all; null for one that has to.
+  Allocation AllocateEvicting(SpaceHandle space, uint64_t bytes, const ChunkTraits* newcomer,
+                              MonotonicTime now);
+  void FreeExtent(SpaceHandle space, uint64_t offset, uint64_t bytes);
+  // `bytes` are those of `part`.
+  ChunkTraits TraitsOf(const Space& space, const KeyHash& key, uint32_t depth, const Part& part,
+                       uint64_t bytes, uint8_t category) const;
   absl::StatusOr<ChunkIndex> CommitOne(SessionId session, ReservationId id, MonotonicTime now);
   // Puts a committed block under its chunk, which is made if need be, and shows it when complete.
   ChunkIndex Attach(SpaceHandle space, const KeyHash& key, const KeyHash& parent, uint32_t depth,
-                    BlockIndex block, MonotonicTime now);
+                    BlockIndex block, uint8_t category, MonotonicTime now);
   bool IsComplete(const Space& space, ChunkIndex chunk) const;
   // A chunk is nothing without one of its parts: it expires when the first of them does.
   void LimitExpiry(ChunkIndex chunk, MonotonicTime expiry);
   // The chunk, unless its time is over: then it goes now.
   ChunkIndex FindUnexpired(SpaceHandle space, const KeyHash& key, MonotonicTime now);
   // False when the block can't be what it says it is.
-  bool RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime now,
+  bool RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime used,
                     std::vector<std::pair<ChunkIndex, KeyHash>>* parents);
   void EndReservation(ReservationId id);
   void VoidReservation(ReservationId id, Reservation& reservation);
   void EndLease(LeaseId id);
   void RemoveChunk(ChunkIndex chunk, RemovalCause cause);
+  enum class HintAnswer : uint8_t { kAccepted, kClipped, kRefused };
+  HintAnswer HintOne(ChunkIndex chunk, const Hints& hints, MonotonicTime now);
+  HintAnswer KeepFor(ChunkIndex chunk, absl::Duration duration, MonotonicTime now);
+  void RecordDeparture(SpaceHandle space, const KeyHash& key, AbsenceReason reason,
+                       Departure departure);
+  bool IsStoredIn(SpaceHandle space, const KeyHash& key, MonotonicTime now) const;
+  void TakeDiskDepartures();
   void FreeChunk(ChunkIndex chunk);
   void AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* result) const;
   uint64_t ChunkBytes(ChunkIndex chunk) const;
   bool IsOnDisk(ChunkIndex chunk) const;
   uint64_t InFlightMax(uint64_t limit) const;
-  // Evicts one chunk; false when none may go.
-  bool EvictOne();
+  bool WritesToDisk() const {
+    return disk_ != nullptr && options_.disk_mode != DiskMode::kReadOnly;
+  }
+  // The chunk that should leave memory next for the sake of the group, or kNoChunk.
+  ChunkIndex VictimFor(GroupIndex group, MonotonicTime now);
+  // The same, but for those that can leave at once.
+  ChunkIndex NextToLeave(GroupIndex group, MonotonicTime now);
+  void Evict(ChunkIndex victim, RemovalCause cause);
   ChunkIndex TakeReady();
   void SetReady(ChunkIndex chunk);
   // Writes what will leave memory next, so that it can leave at once.
@@ -248,7 +284,7 @@ class Core {
   void FinishDemotion(ChunkIndex chunk);
   bool StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now);
   void FinishLoad(const ChunkName& name, MonotonicTime now);
-  void FreeBlock(BlockIndex block);
+  void FreeBlock(SpaceHandle space, BlockIndex block);
   // True if it was there. A load of it under way comes to nothing.
   bool ForgetOnDisk(SpaceHandle space, const KeyHash& key);
   // How many of `keys`, from the first on, are complete in either tier. Marks those on disk as
@@ -272,6 +308,10 @@ class Core {
   const int64_t unix_ms_at_zero_;  // the calendar when the monotonic clock showed zero
   ExtentAllocator allocator_;
   Catalog catalog_;
+  TenantShares shares_;
+  absl::flat_hash_map<std::string, GroupIndex> group_of_tenant_;
+  DepartureLog departures_;
+  MonotonicTime latest_;  // the time of the latest call that had one
 
   std::vector<std::unique_ptr<Space>> spaces_;
   absl::flat_hash_map<SpaceId, SpaceHandle> space_by_id_;

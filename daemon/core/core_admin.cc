@@ -22,8 +22,9 @@ static_assert(kBlockRecordsMax < kDiskCursor);
 absl::StatusOr<uint32_t> Core::SetPinned(SpaceHandle handle, std::span<const KeyHash> keys,
                                          bool pinned) {
   RETURN_IF_ERROR(SpaceOf(handle).status());
-  const auto pinned_bytes_max = static_cast<uint64_t>(options_.pinned_fraction_max *
-                                                      static_cast<double>(options_.data_bytes));
+  const auto pinned_bytes_max =
+      static_cast<uint64_t>(options_.pinned_fraction_max *
+                            static_cast<double>(shares_.ShareBytes(catalog_.GroupOf(handle))));
   uint32_t found = 0;
   for (const KeyHash& key : keys) {
     const ChunkIndex chunk = catalog_.Find(handle, key);
@@ -59,6 +60,12 @@ absl::StatusOr<uint32_t> Core::Remove(SpaceHandle handle, std::span<const KeyHas
 
 void Core::RemoveChunk(ChunkIndex chunk, RemovalCause cause) {
   ++stats_.removed_chunks[static_cast<size_t>(cause)];
+  const Chunk& leaving = catalog_.chunk(chunk);
+  RecordDeparture(leaving.space, leaving.key, static_cast<AbsenceReason>(cause),
+                  {.time = ToTicks(latest_),
+                   .idle = ToTicks(latest_) - leaving.last_use,
+                   .uses = leaving.uses,
+                   .standing = catalog_.StandingOf(chunk)});
   Space& space = *spaces_[catalog_.chunk(chunk).space];
   ++space.stats.removed_chunks[static_cast<size_t>(cause)];
   if (catalog_.chunk(chunk).pinned) {
@@ -76,7 +83,7 @@ void Core::FreeChunk(ChunkIndex chunk) {
   catalog_.ForEachBlock(chunk, [&](BlockIndex block) {
     const BlockRecord record = blocks_->Read(block);
     space.stats.resident_bytes -= record.bytes;
-    allocator_.Free(record.offset, record.bytes);
+    FreeExtent(space.handle, record.offset, record.bytes);
     blocks_->Free(block);
   });
   --space.stats.resident_chunks;
@@ -227,6 +234,18 @@ CoreStats Core::Stats() const {
   stats.sessions = sessions_.size();
   stats.leases = leases_.size();
   stats.reservations = reservations_.size();
+  stats.explain_records = departures_.capacity();
+  stats.explain_overwritten = departures_.overwritten();
+  for (GroupIndex group = 0; group < shares_.size(); ++group) {
+    const TierLimits& limits = shares_.limits(group);
+    stats.groups.push_back({.tenant = group == 0 ? "" : options_.tenants[group - 1].tenant,
+                            .memory_bytes = shares_.used_bytes(group),
+                            .disk_bytes = disk_ == nullptr ? 0 : disk_->GroupBytes(group),
+                            .kept_bytes = catalog_.KeptBytes(group),
+                            .memory_guaranteed = limits.guaranteed,
+                            .memory_ceiling = limits.ceiling == ~uint64_t{0} ? 0 : limits.ceiling,
+                            .policy = catalog_.policy_counters(group)});
+  }
   return stats;
 }
 
@@ -254,9 +273,14 @@ RecoveryReport Core::RecoverBlocks(MonotonicTime now) {
   RecoveryReport report;
   report.discarded_blocks = uint64_t{scan.uncommitted} + scan.damaged + scan.refused;
   std::vector<std::pair<ChunkIndex, KeyHash>> parents;
+  // When each was used is lost. They are taken to be used a moment after each other, in the order
+  // in which they were committed.
+  const absl::Duration tick = absl::Nanoseconds(kTickNanoseconds);
+  MonotonicTime used = now + -tick * found.size();
   for (const Found& entry : found) {
     const BlockRecord record = blocks_->Read(entry.block);
-    if (!RecoverBlock(entry.block, record, now, &parents)) {
+    used = used + tick;
+    if (!RecoverBlock(entry.block, record, used, &parents)) {
       blocks_->Free(entry.block);
       ++report.discarded_blocks;
       continue;
@@ -273,7 +297,7 @@ RecoveryReport Core::RecoverBlocks(MonotonicTime now) {
   return report;
 }
 
-bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime now,
+bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTime used,
                         std::vector<std::pair<ChunkIndex, KeyHash>>* parents) {
   const SpaceHandle space = *FindSpace(record.space);
   const Manifest& manifest = spaces_[space]->description.manifest;
@@ -284,7 +308,9 @@ bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTi
   }
   if (!allocator_.Claim(record.offset, record.bytes).ok()) return false;
   sequence_ = std::max(sequence_, record.sequence);
-  const ChunkIndex chunk = Attach(space, record.key, KeyHash{}, record.depth, block, now);
+  shares_.Add(catalog_.GroupOf(space), record.bytes);
+  const ChunkIndex chunk =
+      Attach(space, record.key, KeyHash{}, record.depth, block, /*category=*/0, used);
   LimitExpiry(chunk,
               record.expiry_unix_ms == 0 ? MonotonicTime{} : FromUnixMs(record.expiry_unix_ms));
   if ((record.flags & kBlockFlagPinned) != 0 && !catalog_.chunk(chunk).pinned) {
@@ -293,7 +319,7 @@ bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTi
     stats_.pinned_bytes += ChunkBytes(chunk);
     catalog_.ForEachBlock(chunk, [&](BlockIndex b) { blocks_->SetFlags(b, kBlockFlagPinned); });
   }
-  catalog_.Touch(chunk, now);
+  catalog_.Touch(chunk, used);
   parents->emplace_back(chunk, record.parent);
   return true;
 }

@@ -20,8 +20,17 @@ Part PartOfDisk(const DiskRecord& record) {
 
 }  // namespace
 
+std::vector<TierLimits> Core::DiskLimits() const {
+  std::vector<TierLimits> limits;
+  for (const TenantLimits& tenant : options_.tenants) limits.push_back(tenant.disk);
+  return limits;
+}
+
 void Core::AttachDisk(std::unique_ptr<DiskTier> disk) {
   disk_ = std::move(disk);
+  for (const auto& space : spaces_) {
+    disk_->SetGroup(space->handle, catalog_.GroupOf(space->handle));
+  }
   if (options_.disk_mode == DiskMode::kReadOnly) {
     for (uint32_t device = 0; device < disk_->devices(); ++device) disk_->Retire(device);
   }
@@ -104,7 +113,7 @@ void Core::SetReady(ChunkIndex index) {
 }
 
 void Core::PrepareEvictions(MonotonicTime now) {
-  if (disk_ == nullptr || options_.disk_mode == DiskMode::kReadOnly) return;
+  if (!WritesToDisk()) return;
   WriteThrough(now);
   const auto wanted = static_cast<uint64_t>(options_.disk_ready_fraction *
                                             static_cast<double>(allocator_.capacity_bytes()));
@@ -112,7 +121,7 @@ void Core::PrepareEvictions(MonotonicTime now) {
     if (allocator_.free_bytes() + stats_.ready_bytes + stats_.demoting_bytes >= wanted) return;
     if (stats_.demoting_bytes >= InFlightMax(options_.demoting_bytes_max)) return;
     if (ready_.size() >= kReadyMax) return;
-    const ChunkIndex victim = catalog_.Victim(kLooksPerVictimMax);
+    const ChunkIndex victim = NextToLeave(/*group=*/0, now);
     if (victim == kNoChunk) return;
     bool give_up = true;
     const bool write = !IsOnDisk(victim) && IsWorthWriting(victim);
@@ -238,18 +247,19 @@ bool Core::StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime
                   .blocks = {},
                   .bytes = bytes};
   for (const DiskRecord& record : records) {
-    const std::optional<uint64_t> offset = AllocateEvicting(record.payload_bytes);
-    const std::optional<uint32_t> block = offset ? blocks_->AllocateRecord() : std::nullopt;
+    const Allocation extent = AllocateEvicting(space, record.payload_bytes, nullptr, now);
+    const bool granted = extent.kind == ReserveOutcome::Kind::kGranted;
+    const std::optional<uint32_t> block = granted ? blocks_->AllocateRecord() : std::nullopt;
     if (!block) {
-      if (offset) allocator_.Free(*offset, record.payload_bytes);
-      for (BlockIndex allocated : loading.blocks) FreeBlock(allocated);
+      if (granted) FreeExtent(space, extent.offset, record.payload_bytes);
+      for (BlockIndex allocated : loading.blocks) FreeBlock(space, allocated);
       return false;
     }
     BlockRecord stored;
     stored.space = record.space;
     stored.key = record.key;
     stored.parent = record.parent;
-    stored.offset = *offset;
+    stored.offset = extent.offset;
     stored.bytes = record.payload_bytes;
     stored.depth = record.depth;
     stored.token_count = record.token_count;
@@ -288,11 +298,11 @@ void Core::FinishLoad(const ChunkName& name, MonotonicTime now) {
     const bool wanted =
         known == kNoChunk || PartFate(known, part) == ReserveOutcome::Kind::kGranted;
     if (loading.failed || !wanted) {
-      FreeBlock(block);
+      FreeBlock(name.space, block);
       continue;
     }
     blocks_->Commit(block, ++sequence_);
-    chunk = Attach(name.space, name.key, loading.parent, loading.depth, block, now);
+    chunk = Attach(name.space, name.key, loading.parent, loading.depth, block, /*category=*/0, now);
   }
   if (chunk == kNoChunk) return;
   LimitExpiry(chunk,
@@ -301,10 +311,10 @@ void Core::FinishLoad(const ChunkName& name, MonotonicTime now) {
   catalog_.Touch(chunk, now);
 }
 
-void Core::FreeBlock(BlockIndex block) {
+void Core::FreeBlock(SpaceHandle space, BlockIndex block) {
   const BlockRecord record = blocks_->Read(block);
   blocks_->Free(block);
-  allocator_.Free(record.offset, record.bytes);
+  FreeExtent(space, record.offset, record.bytes);
 }
 
 // --- devices ------------------------------------------------------------------------------------
@@ -313,6 +323,7 @@ void Core::OnDiskResult(const DiskResult& result, MonotonicTime now) {
   const std::optional<DiskTier::Finished> finished = disk_->OnResult(result);
   if (finished) FinishTransfer(*finished, now);
   disk_->Step(now);
+  TakeDiskDepartures();
   // Also when a segment was opened: that is what writes may have waited for.
   PrepareEvictions(now);
 }

@@ -11,7 +11,12 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "kernels/format/manifest.h"
+#include "storage/catalog/catalog.h"
 #include "storage/disk/disk_admission.h"
+#include "storage/policy/departures.h"
+#include "storage/policy/hints.h"
+#include "storage/policy/recompute_cost.h"
+#include "storage/policy/tenant_shares.h"
 
 namespace larder {
 
@@ -39,6 +44,14 @@ struct CoreOptions {
   absl::Duration orphan_grace = absl::Seconds(5);
   // Pinned chunks may take this share of the arena, so that pins cannot starve everyone else.
   double pinned_fraction_max = 0.5;
+  // In which order chunks leave; see docs/POLICY.md.
+  OrderKind order = OrderKind::kLearned;
+  CostModel cost = {};
+  // Tenants with quotas; each has an order of its own.
+  std::vector<TenantLimits> tenants = {};
+  HintOptions hints = {};
+  // So many chunks that went are remembered, to explain why they are not there.
+  uint64_t explain_records = 1 << 16;
   DiskMode disk_mode = DiskMode::kWriteBack;
   DiskAdmissionKind disk_admission = DiskAdmissionKind::kAll;
   // This share of the arena is kept free or ready to be freed at once, by writing what will leave
@@ -66,9 +79,17 @@ struct SpaceDescription {
   Manifest manifest;
 };
 
-// kDemoted: it left memory and is still on disk.
-enum class RemovalCause : uint8_t { kCapacity, kExpired, kRemoved, kCleared, kCorrupt, kDemoted };
-inline constexpr size_t kRemovalCauses = 6;
+// kDemoted: it left memory and is still on disk. kQuota: its tenant was at its ceiling.
+enum class RemovalCause : uint8_t {
+  kCapacity,
+  kExpired,
+  kRemoved,
+  kCleared,
+  kCorrupt,
+  kDemoted,
+  kQuota
+};
+inline constexpr size_t kRemovalCauses = 7;
 
 struct SpaceStats {
   uint64_t lookups = 0;
@@ -133,6 +154,8 @@ struct ReserveOptions {
   absl::Duration deadline = absl::InfiniteDuration();  // clipped to reservation_ttl_max
   absl::Duration ttl = absl::InfiniteDuration();       // of the chunk, from its commit
   bool pin = false;
+  // Of the chunk, below kChunkCategories: kinds that the caller tells apart.
+  uint8_t category = 0;
 };
 
 struct ReserveOutcome {
@@ -142,10 +165,50 @@ struct ReserveOutcome {
     kBusy = 2,      // another writer has reserved a part that overlaps this one
     kNoSpace = 3,   // nothing more can be evicted now
     kOverlaps = 4,  // another split of the chunk is stored
+    kRefused = 5,   // what would have to go for it is expected to be of more use
+    kQuota = 6,     // the tenant is at its ceiling, and nothing of it may go
   };
   Kind kind = Kind::kNoSpace;
   ReservationId id;
   uint64_t offset = 0;
+};
+
+struct ChunkInfo {
+  SpaceHandle space = 0;
+  KeyHash key;
+  uint32_t depth = 0, children = 0, leases = 0;
+  bool visible = false, pinned = false;
+  bool in_memory = true, on_disk = false;
+  PolicyTicks last_use = 0;
+  std::optional<MonotonicTime> expiry;
+  uint64_t bytes = 0;
+  std::vector<BlockExtent> extents;
+};
+
+// Why a chunk that was there, or was to be stored, is not. The first ones are RemovalCauses.
+enum class AbsenceReason : uint8_t {
+  kCapacity,
+  kExpired,
+  kRemoved,
+  kCleared,
+  kCorrupt,
+  kDemoted,
+  kQuota,
+  kRefused,        // not worth what would have had to go for it
+  kDiskReclaimed,  // its segment on disk was needed again
+  kDiskCorrupt,    // its record on disk was damaged
+};
+
+struct Explanation {
+  KeyHash key;
+  std::optional<ChunkInfo> chunk;  // it is stored; complete, if visible
+  bool loading = false;            // on its way from disk
+  // How it left, and when before now; nothing is known of a chunk that was never stored, or that
+  // left long ago.
+  std::optional<Departure> departure;
+  absl::Duration gone_for;
+  // Other spaces that hold a chunk of that key.
+  std::vector<SpaceHandle> elsewhere;
 };
 
 struct Reservation {
@@ -159,19 +222,8 @@ struct Reservation {
   MonotonicTime deadline;
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
+  uint8_t category = 0;
   bool is_void = false;  // its deadline passed or its session was revoked: it can't be committed
-};
-
-struct ChunkInfo {
-  SpaceHandle space = 0;
-  KeyHash key;
-  uint32_t depth = 0, children = 0, leases = 0;
-  bool visible = false, pinned = false;
-  bool in_memory = true, on_disk = false;
-  MonotonicTime last_use;
-  std::optional<MonotonicTime> expiry;
-  uint64_t bytes = 0;
-  std::vector<BlockExtent> extents;
 };
 
 struct CoreStats {
@@ -180,6 +232,16 @@ struct CoreStats {
   uint64_t chunks = 0;
   uint64_t sessions = 0, leases = 0, reservations = 0, void_reservations = 0;
   uint64_t reserve_no_space = 0, expired_reservations = 0;
+  uint64_t reserve_refused = 0, reserve_over_quota = 0;
+  uint64_t hints_accepted = 0, hints_clipped = 0, hints_refused = 0;  // chunks
+  uint64_t explain_records = 0, explain_overwritten = 0;
+  struct Group {
+    std::string tenant;  // empty: all without quotas
+    uint64_t memory_bytes = 0, disk_bytes = 0, kept_bytes = 0;
+    uint64_t memory_guaranteed = 0, memory_ceiling = 0;  // ceiling 0: none
+    PolicyCounters policy;
+  };
+  std::vector<Group> groups;
   uint64_t demoting_bytes = 0, loading_bytes = 0, ready_bytes = 0;
   uint64_t disk_loads = 0, disk_loads_failed = 0;       // chunks
   uint64_t refused_admission = 0;                       // chunks that were not worth a write

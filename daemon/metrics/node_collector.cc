@@ -18,7 +18,7 @@ constexpr absl::Duration kLoopDeadline = absl::Seconds(1);
 constexpr double kNanosecondsPerSecond = 1e9;
 
 constexpr std::array<absl::string_view, kRemovalCauses> kCauseNames = {
-    "capacity", "expired", "removed", "cleared", "corrupt", "demoted"};
+    "capacity", "expired", "removed", "cleared", "corrupt", "demoted", "quota"};
 
 struct LabelledValue {
   std::vector<ClientMetric::Label> labels;

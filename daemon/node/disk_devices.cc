@@ -86,9 +86,12 @@ DiskDevices::~DiskDevices() {
 }
 
 void DiskDevices::AttachTo(Core& core, uint64_t hash_seed, MonotonicTime now) {
-  auto tier = std::make_unique<DiskTier>(
-      DiskTierOptions{.hash_seed = hash_seed, .write_bytes_per_day = options_.write_bytes_per_day},
-      now);
+  DiskTierOptions tier_options;
+  tier_options.hash_seed = hash_seed;
+  tier_options.write_bytes_per_day = options_.write_bytes_per_day;
+  tier_options.groups = core.DiskLimits();
+  tier_options.capacity_bytes = options_.capacity_bytes * devices_.size();
+  auto tier = std::make_unique<DiskTier>(tier_options, now);
   std::vector<DiskContents> contents;
   for (Device& device : devices_) {
     contents.push_back(device.device->TakeContents());

@@ -9,6 +9,7 @@
 #include "common/hash.h"
 #include "daemon/node/log.h"
 #include "daemon/rpc/chunk_listing.h"
+#include "daemon/rpc/explanation.h"
 #include "daemon/rpc/messages.h"
 #include "daemon/rpc/page_token.h"
 #include "daemon/rpc/rpc_status.h"
@@ -39,6 +40,22 @@ void FillCore(const Core& core, const CoreStats& stats, v1::StatusResponse* resp
   response->set_void_reservations(stats.void_reservations);
   response->set_reserve_no_space(stats.reserve_no_space);
   response->set_expired_reservations(stats.expired_reservations);
+  response->set_reserve_refused(stats.reserve_refused);
+  response->set_reserve_over_quota(stats.reserve_over_quota);
+  response->set_hints_accepted(stats.hints_accepted);
+  response->set_hints_clipped(stats.hints_clipped);
+  response->set_hints_refused(stats.hints_refused);
+  for (const CoreStats::Group& group : stats.groups) {
+    v1::TenantStatus* tenant = response->add_tenants();
+    tenant->set_tenant(group.tenant);
+    tenant->set_memory_bytes(group.memory_bytes);
+    tenant->set_memory_guaranteed_bytes(group.memory_guaranteed);
+    tenant->set_memory_ceiling_bytes(group.memory_ceiling);
+    tenant->set_disk_bytes(group.disk_bytes);
+    tenant->set_kept_bytes(group.kept_bytes);
+    tenant->set_learned_order(group.policy.learned_order);
+    tenant->set_trust_suspensions(group.policy.trust_suspensions);
+  }
   FillRemovals(stats.removed_chunks, response->mutable_removed());
 }
 
@@ -191,6 +208,27 @@ absl::Status AdminService::WithKeys(const grpc::ServerContext& context,
     ASSIGN_OR_RETURN(const Space* space, SpaceById(core, id));
     ASSIGN_OR_RETURN(const uint32_t found, action(core, space->handle, keys));
     response->set_found(found);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::Explain(grpc::ServerContext* context, const v1::KeysRequest* request,
+                                   v1::ExplainResponse* response) {
+  return ToGrpcStatus(ExplainKeys(*context, *request, response));
+}
+
+absl::Status AdminService::ExplainKeys(const grpc::ServerContext& context,
+                                       const v1::KeysRequest& request,
+                                       v1::ExplainResponse* response) {
+  ASSIGN_OR_RETURN(const SpaceId id, ParseSpaceId("space_id", request.space_id()));
+  ASSIGN_OR_RETURN(const std::vector<KeyHash> keys, ParseNames(request));
+  return access_->Run(context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+    ASSIGN_OR_RETURN(const Space* space, SpaceById(core, id));
+    ASSIGN_OR_RETURN(const std::vector<Explanation> explanations,
+                     core.Explain(space->handle, keys, now));
+    for (const Explanation& explanation : explanations) {
+      FillExplanation(core, *space, explanation, now, response->add_explanations());
+    }
     return absl::OkStatus();
   });
 }

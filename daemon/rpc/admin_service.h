@@ -23,6 +23,8 @@ class AdminService final : public v1::Admin::Service {
                       v1::ChunksResponse* response) override;
   grpc::Status Inspect(grpc::ServerContext* context, const v1::InspectRequest* request,
                        v1::InspectResponse* response) override;
+  grpc::Status Explain(grpc::ServerContext* context, const v1::KeysRequest* request,
+                       v1::ExplainResponse* response) override;
   grpc::Status Pin(grpc::ServerContext* context, const v1::KeysRequest* request,
                    v1::KeysResponse* response) override;
   grpc::Status Unpin(grpc::ServerContext* context, const v1::KeysRequest* request,
@@ -43,6 +45,8 @@ class AdminService final : public v1::Admin::Service {
       absl::FunctionRef<absl::StatusOr<uint32_t>(Core&, SpaceHandle, std::span<const KeyHash>)>;
 
   // Runs `action` on the chunks of the request.
+  absl::Status ExplainKeys(const grpc::ServerContext& context, const v1::KeysRequest& request,
+                           v1::ExplainResponse* response);
   absl::Status WithKeys(const grpc::ServerContext& context, const v1::KeysRequest& request,
                         v1::KeysResponse* response, KeysAction action);
   absl::Status ListSpaces(const grpc::ServerContext& context, const v1::SpacesRequest& request,

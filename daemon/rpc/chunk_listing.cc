@@ -57,26 +57,6 @@ absl::StatusOr<ChunkFilter> ParseFilter(const v1::ChunksRequest& request) {
   return filter;
 }
 
-void FillChunk(const Space& space, const ChunkInfo& chunk, MonotonicTime now,
-               v1::ChunkStatus* status) {
-  const auto milliseconds = [](absl::Duration duration) {
-    return static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Milliseconds(duration)));
-  };
-  status->set_space_id(ToString(space.id));
-  status->set_key_hash(ToString(chunk.key));
-  status->set_depth(chunk.depth);
-  status->set_children(chunk.children);
-  status->set_leases(chunk.leases);
-  status->set_visible(chunk.visible);
-  status->set_pinned(chunk.pinned);
-  status->set_bytes(chunk.bytes);
-  if (chunk.in_memory) status->set_idle_ms(milliseconds(now - chunk.last_use));
-  if (chunk.expiry) status->set_expires_in_ms(milliseconds(*chunk.expiry - now));
-  status->set_parts(static_cast<uint32_t>(chunk.extents.size()));
-  status->set_in_memory(chunk.in_memory);
-  status->set_on_disk(chunk.on_disk);
-}
-
 // Goes on with a page from `cursor`; runs on the event loop.
 absl::Status ListSome(const Core& core, const ChunkFilter& filter, size_t page_size,
                       MonotonicTime now, std::optional<ChunkIndex>* cursor,
@@ -187,6 +167,29 @@ absl::Status ReadContainer(std::span<const uint8_t> arena_data, const InspectedC
 }
 
 }  // namespace
+
+void FillChunk(const Space& space, const ChunkInfo& chunk, MonotonicTime now,
+               v1::ChunkStatus* status) {
+  const auto milliseconds = [](absl::Duration duration) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Milliseconds(duration)));
+  };
+  status->set_space_id(ToString(space.id));
+  status->set_key_hash(ToString(chunk.key));
+  status->set_depth(chunk.depth);
+  status->set_children(chunk.children);
+  status->set_leases(chunk.leases);
+  status->set_visible(chunk.visible);
+  status->set_pinned(chunk.pinned);
+  status->set_bytes(chunk.bytes);
+  if (chunk.in_memory) {
+    const PolicyTicks idle = ToTicks(now) - chunk.last_use;
+    status->set_idle_ms(milliseconds(absl::Seconds(idle / kTicksPerSecond)));
+  }
+  if (chunk.expiry) status->set_expires_in_ms(milliseconds(*chunk.expiry - now));
+  status->set_parts(static_cast<uint32_t>(chunk.extents.size()));
+  status->set_in_memory(chunk.in_memory);
+  status->set_on_disk(chunk.on_disk);
+}
 
 absl::Status ListChunks(const grpc::ServerContext& context, CoreAccess* access,
                         const v1::ChunksRequest& request, v1::ChunksResponse* response) {

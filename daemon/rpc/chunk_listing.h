@@ -9,6 +9,10 @@
 
 namespace larder {
 
+// One chunk of a list.
+void FillChunk(const Space& space, const ChunkInfo& chunk, MonotonicTime now,
+               v1::ChunkStatus* status);
+
 // As Admin.Chunks says. Thread-safe. The core is asked in bounded steps, so that a listing never
 // holds up the event loop.
 absl::Status ListChunks(const grpc::ServerContext& context, CoreAccess* access,

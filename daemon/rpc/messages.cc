@@ -14,6 +14,7 @@ static_assert(v1::ELEMENT_TYPE_BFLOAT16 == static_cast<int>(ElementType::kBfloat
 static_assert(v1::CACHE_KIND_RECURRENT == static_cast<int>(CacheKind::kRecurrent));
 static_assert(v1::CACHE_KIND_KEY_VALUE == static_cast<int>(CacheKind::kKeyValue));
 static_assert(v1::REMOVAL_CAUSE_DEMOTED == static_cast<int>(RemovalCause::kDemoted) + 1);
+static_assert(v1::REMOVAL_CAUSE_QUOTA == static_cast<int>(RemovalCause::kQuota) + 1);
 static_assert(v1::REMOVAL_CAUSE_CAPACITY == static_cast<int>(RemovalCause::kCapacity) + 1);
 
 absl::Status Invalid(absl::string_view field, absl::string_view what) {

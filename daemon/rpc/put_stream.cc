@@ -26,6 +26,10 @@ v1::PutOutcome OutcomeOf(ReserveOutcome::Kind kind) {
       return v1::PUT_OUTCOME_NO_SPACE;
     case ReserveOutcome::Kind::kOverlaps:
       return v1::PUT_OUTCOME_OVERLAPS;
+    case ReserveOutcome::Kind::kRefused:
+      return v1::PUT_OUTCOME_REFUSED;
+    case ReserveOutcome::Kind::kQuota:
+      return v1::PUT_OUTCOME_QUOTA;
   }
   return v1::PUT_OUTCOME_UNSPECIFIED;
 }
@@ -96,11 +100,16 @@ absl::Status PutStream::Begin(const v1::PutHeader& header) {
   if (header.ttl_ms() > kTtlMaxMs) {
     return absl::InvalidArgumentError(absl::StrCat("ttl_ms: over ", kTtlMaxMs));
   }
+  if (header.category() >= kChunkCategories) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("category: ", header.category(), " is over ", kChunkCategories - 1));
+  }
   incoming_.emplace(budget_);
   incoming_->identity = std::move(identity);
   incoming_->expected_bytes = manifest.PayloadBytes(incoming_->identity.part);
   if (header.ttl_ms() != 0) incoming_->options.ttl = absl::Milliseconds(header.ttl_ms());
   incoming_->options.pin = header.pin();
+  incoming_->options.category = static_cast<uint8_t>(header.category());
   return LookForPart();
 }
 

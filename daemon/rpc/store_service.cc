@@ -1,6 +1,8 @@
 #include "daemon/rpc/store_service.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -89,6 +91,42 @@ grpc::Status StoreService::Put(grpc::ServerContext* context,
   // The reader ends in the same way when the caller has gone.
   if (context->IsCancelled()) return ToGrpcStatus(absl::CancelledError("the caller has gone"));
   return ToGrpcStatus(stream.Finish());
+}
+
+grpc::Status StoreService::Hint(grpc::ServerContext* context, const v1::HintRequest* request,
+                                v1::HintResponse* response) {
+  const absl::StatusOr<SpaceId> id = ParseSpaceId("space_id", request->space_id());
+  if (!id.ok()) return ToGrpcStatus(id.status());
+  const absl::StatusOr<std::vector<KeyHash>> keys = ParseKeys(request->keys());
+  if (!keys.ok()) return ToGrpcStatus(keys.status());
+  const auto duration = [](uint64_t milliseconds) -> std::optional<absl::Duration> {
+    if (milliseconds == 0) return std::nullopt;
+    const auto kMax = static_cast<uint64_t>(kTtlMax / absl::Milliseconds(1));
+    return absl::Milliseconds(std::min(milliseconds, kMax));
+  };
+  Hints hints{.keep = duration(request->keep_ms()),
+              .next_use = duration(request->next_use_ms()),
+              .no_next_use = request->no_next_use(),
+              .session_end = request->session_end(),
+              .ttl = duration(request->ttl_ms()),
+              .priority = std::nullopt,
+              .pin = request->pin()};
+  if (!v1::Priority_IsValid(request->priority())) {
+    return ToGrpcStatus(absl::InvalidArgumentError("priority: is unknown"));
+  }
+  if (request->priority() != v1::PRIORITY_UNSPECIFIED) {
+    hints.priority = static_cast<ChunkPriority>(request->priority() - v1::PRIORITY_LOW);
+  }
+  return ToGrpcStatus(
+      access_->Run(*context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+        ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
+        ASSIGN_OR_RETURN(const HintReport report, core.Hint(space->handle, *keys, hints, now));
+        response->set_found(report.found);
+        response->set_accepted(report.accepted);
+        response->set_clipped(report.clipped);
+        response->set_refused(report.refused);
+        return absl::OkStatus();
+      }));
 }
 
 grpc::Status StoreService::Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,

@@ -25,6 +25,8 @@ class StoreService final : public v1::Store::Service {
                    v1::PutResponse* response) override;
   grpc::Status Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
                      grpc::ServerWriter<v1::FetchResponse>* writer) override;
+  grpc::Status Hint(grpc::ServerContext* context, const v1::HintRequest* request,
+                    v1::HintResponse* response) override;
 
  private:
   using FetchWriter = grpc::ServerWriter<v1::FetchResponse>;

@@ -119,6 +119,8 @@ absl::Status RequestHandler::Dispatch(SessionId session, const Frame& frame, Mon
       return Stats(reader);
     case Opcode::kReportCorrupt:
       return ReportCorrupt(reader);
+    case Opcode::kHint:
+      return Hint(reader, now);
   }
   return absl::UnimplementedError(
       absl::StrCat("opcode ", static_cast<int>(opcode), " is not known to this daemon"));
@@ -280,7 +282,8 @@ absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, M
   const auto request = reader.Read<ReserveRequest>();
   const auto messages = reader.ReadArray<ReserveItemMessage>(request.item_count, kMessageItemsMax);
   RETURN_IF_ERROR(reader.Finish("reserve"));
-  RETURN_IF_ERROR(CheckZero("reserve", request.reserved | (request.flags & ~kReservePins)));
+  constexpr uint32_t kKnownFlags = kReservePins | kReserveCategoryMask;
+  RETURN_IF_ERROR(CheckZero("reserve", request.reserved | (request.flags & ~kKnownFlags)));
   std::vector<ReserveItem> items;
   items.reserve(messages.size());
   for (const ReserveItemMessage& message : messages) {
@@ -291,9 +294,12 @@ absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, M
                      .part = std::bit_cast<Part>(message.part),
                      .bytes = message.bytes});
   }
-  const ReserveOptions options{.deadline = DurationOrInfinite(request.deadline_ms),
-                               .ttl = DurationOrInfinite(request.ttl_ms),
-                               .pin = (request.flags & kReservePins) != 0};
+  const ReserveOptions options{
+      .deadline = DurationOrInfinite(request.deadline_ms),
+      .ttl = DurationOrInfinite(request.ttl_ms),
+      .pin = (request.flags & kReservePins) != 0,
+      .category =
+          static_cast<uint8_t>((request.flags & kReserveCategoryMask) >> kReserveCategoryShift)};
   ASSIGN_OR_RETURN(const std::vector<ReserveOutcome> outcomes,
                    core_->Reserve(session, request.space, items, options, now));
   for (const ReserveOutcome& outcome : outcomes) {
@@ -355,6 +361,38 @@ absl::Status RequestHandler::CountKeys(Opcode opcode, MessageReader& reader, Mon
   }
   RETURN_IF_ERROR(count.status());
   writer_.Write(CountReply{.count = *count, .reserved = 0});
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Hint(MessageReader& reader, MonotonicTime now) {
+  const auto request = reader.Read<HintRequest>();
+  keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
+  RETURN_IF_ERROR(reader.Finish("hint"));
+  constexpr uint32_t kKnownFlags =
+      kHintNoNextUse | kHintSessionEnd | kHintPin | kHintHasPriority | kHintPriorityMask;
+  RETURN_IF_ERROR(CheckZero("hint", request.reserved | (request.flags & ~kKnownFlags)));
+  const auto duration = [](uint64_t milliseconds) -> std::optional<absl::Duration> {
+    if (milliseconds == 0) return std::nullopt;
+    return std::min(DurationOrInfinite(milliseconds), kTtlMax);
+  };
+  const uint32_t priority = (request.flags & kHintPriorityMask) >> kHintPriorityShift;
+  const bool has_priority = (request.flags & kHintHasPriority) != 0;
+  if (priority > static_cast<uint32_t>(ChunkPriority::kHigh) || (!has_priority && priority != 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("hint: no priority is ", priority));
+  }
+  Hints hints{.keep = duration(request.keep_ms),
+              .next_use = duration(request.next_use_ms),
+              .no_next_use = (request.flags & kHintNoNextUse) != 0,
+              .session_end = (request.flags & kHintSessionEnd) != 0,
+              .ttl = duration(request.ttl_ms),
+              .priority = std::nullopt,
+              .pin = (request.flags & kHintPin) != 0};
+  if (has_priority) hints.priority = static_cast<ChunkPriority>(priority);
+  ASSIGN_OR_RETURN(const HintReport report, core_->Hint(request.space, keys_, hints, now));
+  writer_.Write(HintReply{.found = report.found,
+                          .accepted = report.accepted,
+                          .clipped = report.clipped,
+                          .refused = report.refused});
   return absl::OkStatus();
 }
 

@@ -75,6 +75,7 @@ class RequestHandler {
   absl::Status Commit(SessionId session, MessageReader& reader, MonotonicTime now);
   absl::Status Abort(SessionId session, MessageReader& reader);
   absl::Status CountKeys(Opcode opcode, MessageReader& reader, MonotonicTime now);
+  absl::Status Hint(MessageReader& reader, MonotonicTime now);
   absl::Status Stats(MessageReader& reader);
   absl::Status ReportCorrupt(MessageReader& reader);
   absl::StatusOr<KeysRequest> ReadKeys(MessageReader& reader, Opcode opcode,

@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 
+#include "absl/time/time.h"
 #include "common/check.h"
 
 namespace larder {
@@ -13,7 +14,36 @@ namespace {
 // core's line fill buffers.
 constexpr size_t kLookupWindow = 16;
 
+// So far ahead of a use its chunk's place in the order is asked for.
+constexpr size_t kTouchAhead = 8;
+
+// Bound on the keeps that one call ends.
+constexpr int kKeepsEndedMax = 4096;
+
 }  // namespace
+
+GroupIndex Catalog::AddGroup() {
+  Group group;
+  if (kind_ == OrderKind::kLearned) {
+    auto policy = std::make_unique<EvictionPolicy>(&policy_items_);
+    group.learned = policy.get();
+    group.order = std::move(policy);
+  } else {
+    group.order = std::make_unique<LruOrder>(&recency_links_);
+  }
+  groups_.push_back(std::move(group));
+  return static_cast<GroupIndex>(groups_.size() - 1);
+}
+
+void Catalog::SetGroup(uint32_t space, GroupIndex group) {
+  if (groups_of_.size() <= space) groups_of_.resize(space + size_t{1});
+  groups_of_[space] = group;
+}
+
+PolicyCounters Catalog::policy_counters(GroupIndex group) const {
+  const EvictionPolicy* learned = groups_[group].learned;
+  return learned == nullptr ? PolicyCounters{} : learned->counters();
+}
 
 ChunkIndex Catalog::Find(uint32_t space, const KeyHash& key) const {
   return index_.Find(index_.TagOf(space, key), [&](uint32_t candidate) {
@@ -54,7 +84,7 @@ void Catalog::FindPrefix(uint32_t space, std::span<const KeyHash> keys, Monotoni
 }
 
 ChunkIndex Catalog::Insert(uint32_t space, const KeyHash& key, const KeyHash& parent,
-                           uint32_t depth, MonotonicTime now) {
+                           const ChunkTraits& traits, MonotonicTime now) {
   ChunkIndex chunk_index;
   if (!free_chunks_.empty()) {
     chunk_index = free_chunks_.back();
@@ -63,13 +93,16 @@ ChunkIndex Catalog::Insert(uint32_t space, const KeyHash& key, const KeyHash& pa
     chunk_index = end_index();
     chunks_.GrowTo(chunk_index + size_t{1});
   }
-  chunks_[chunk_index] = Chunk{.key = key,
-                               .last_use = now,
-                               .expiry = {},
-                               .space = space,
-                               .depth = depth,
-                               .generation = chunks_[chunk_index].generation,
-                               .state = Chunk::State::kPartial};
+  Chunk& chunk = chunks_[chunk_index];
+  const uint32_t generation = chunk.generation;
+  chunk = Chunk{};
+  chunk.key = key;
+  chunk.space = space;
+  chunk.depth = traits.depth;
+  chunk.generation = generation;
+  chunk.last_use = ToTicks(now);
+  chunk.state = Chunk::State::kPartial;
+  OrderOf(chunk_index).Insert(chunk_index, traits, now);
   index_.Insert(index_.TagOf(space, key), chunk_index);
   LinkParent(chunk_index, parent);
   return chunk_index;
@@ -101,10 +134,74 @@ void Catalog::SetExpiry(ChunkIndex chunk_index, MonotonicTime expiry) {
 
 void Catalog::Touch(ChunkIndex chunk, MonotonicTime now) {
   Chunk& touched = chunks_[chunk];
-  touched.last_use = now;
+  touched.last_use = ToTicks(now);
   if (touched.uses < std::numeric_limits<uint8_t>::max()) ++touched.uses;
-  recency_.Touch(chunk);
+  touched.goes_first = false;
+  const bool may_go = MayGo(touched);
+  OrderOf(chunk).Touch(chunk, may_go, now);
+  if (touched.low_priority && may_go) OrderOf(chunk).LetGoFirst(chunk);
 }
+
+void Catalog::TouchPrefix(std::span<const ChunkIndex> chunks, MonotonicTime now) {
+  if (chunks.empty()) return;
+  const ChunkOrder& order = OrderOf(chunks[0]);
+  for (size_t i = chunks.size(); i-- > 0;) {
+    if (i >= kTouchAhead) order.Prefetch(chunks[i - kTouchAhead]);
+    Touch(chunks[i], now);
+  }
+}
+
+// --- hints --------------------------------------------------------------------------------------
+
+void Catalog::Keep(ChunkIndex chunk, MonotonicTime until, uint64_t bytes) {
+  EndKeep(chunk);
+  Group& group = GroupOfChunk(chunk);
+  chunks_[chunk].kept = true;
+  kept_[chunk] = {until, bytes};
+  group.keeps.insert(KeepOrderOf(chunk));
+  group.kept_bytes += bytes;
+}
+
+void Catalog::EndKeep(ChunkIndex chunk) {
+  if (!chunks_[chunk].kept) return;
+  chunks_[chunk].kept = false;
+  Group& group = GroupOfChunk(chunk);
+  group.keeps.erase(KeepOrderOf(chunk));
+  group.kept_bytes -= kept_.at(chunk).bytes;
+  kept_.erase(chunk);
+  Reconsider(chunk);
+}
+
+void Catalog::EndKeeps(MonotonicTime now) {
+  int ended = 0;
+  for (Group& group : groups_) {
+    for (; ended < kKeepsEndedMax && !group.keeps.empty(); ++ended) {
+      const auto [until, depth, chunk] = *group.keeps.begin();
+      if (until > now) break;
+      const uint64_t bytes = kept_.at(chunk).bytes;
+      EndKeep(chunk);
+      if (!chunks_[chunk].high_priority) continue;
+      const PolicyTicks age = ToTicks(now) - chunks_[chunk].last_use;
+      const absl::Duration left = kHighPriorityKeep - absl::Seconds(age / kTicksPerSecond);
+      if (left > absl::ZeroDuration()) Keep(chunk, now + left, bytes);
+    }
+  }
+}
+
+void Catalog::LetGoFirst(ChunkIndex chunk) {
+  chunks_[chunk].goes_first = true;
+  EndKeep(chunk);
+  Reconsider(chunk);
+}
+
+void Catalog::SetPriority(ChunkIndex chunk, ChunkPriority priority) {
+  chunks_[chunk].low_priority = priority == ChunkPriority::kLow;
+  chunks_[chunk].high_priority = priority == ChunkPriority::kHigh;
+  if (priority == ChunkPriority::kLow) EndKeep(chunk);
+  Reconsider(chunk);
+}
+
+// --- leases and victims -------------------------------------------------------------------------
 
 void Catalog::AddLease(ChunkIndex chunk) { ++chunks_[chunk].leases; }
 
@@ -113,21 +210,23 @@ bool Catalog::DropLease(ChunkIndex chunk_index) {
   LARDER_CHECK(chunk.leases > 0);
   --chunk.leases;
   if (chunk.state == Chunk::State::kDoomed) return chunk.leases == 0;
-  ReconsiderParked(chunk_index);
+  Reconsider(chunk_index);
   return false;
 }
 
 void Catalog::SetPinned(ChunkIndex chunk, bool pinned) {
   chunks_[chunk].pinned = pinned;
-  ReconsiderParked(chunk);
+  Reconsider(chunk);
 }
 
-ChunkIndex Catalog::Victim(uint32_t looks_max) {
+ChunkIndex Catalog::Victim(GroupIndex index, MonotonicTime now, uint32_t looks_max) {
+  Group& group = groups_[index];
+  const auto may_go = [this](uint32_t chunk) { return MayGo(chunks_[chunk]); };
   for (uint32_t looks = 0; looks < looks_max; ++looks) {
-    const ChunkIndex oldest = recency_.oldest();
-    if (oldest == RecencyOrder::kNone) return kNoChunk;
-    if (MayGo(chunks_[oldest])) return oldest;
-    recency_.Park(oldest);
+    const uint32_t victim = group.order->Victim(now, looks_max - looks, may_go);
+    if (victim != ChunkOrder::kNone || group.keeps.empty()) return victim;
+    // Nothing else may go: whoever was to be kept for the shortest time is no longer.
+    EndKeep(std::get<2>(*group.keeps.begin()));
   }
   return kNoChunk;
 }
@@ -136,7 +235,7 @@ void Catalog::LetParentGo(ChunkIndex chunk_index) {
   Chunk& chunk = chunks_[chunk_index];
   if (chunk.parent != kNoChunk && chunks_[chunk.parent].generation == chunk.parent_generation) {
     --chunks_[chunk.parent].children;
-    ReconsiderParked(chunk.parent);
+    Reconsider(chunk.parent);
   }
   chunk.parent = kNoChunk;
 }
@@ -145,7 +244,8 @@ bool Catalog::Unlink(ChunkIndex chunk_index) {
   Chunk& chunk = chunks_[chunk_index];
   LARDER_CHECK(chunk.state == Chunk::State::kPartial || chunk.state == Chunk::State::kVisible);
   index_.Erase(index_.TagOf(chunk.space, chunk.key), chunk_index);
-  recency_.Remove(chunk_index);
+  EndKeep(chunk_index);
+  OrderOf(chunk_index).Remove(chunk_index);
   SetExpiry(chunk_index, {});
   LetParentGo(chunk_index);
   if (chunk.leases == 0) return true;
@@ -173,8 +273,10 @@ void Catalog::ForEachBlock(ChunkIndex chunk, absl::FunctionRef<void(BlockIndex)>
   }
 }
 
-void Catalog::ReconsiderParked(ChunkIndex chunk) {
-  if (MayGo(chunks_[chunk])) recency_.Unpark(chunk);
+void Catalog::Reconsider(ChunkIndex chunk) {
+  if (!MayGo(chunks_[chunk])) return;
+  OrderOf(chunk).Reconsider(chunk);
+  if (chunks_[chunk].goes_first || chunks_[chunk].low_priority) OrderOf(chunk).LetGoFirst(chunk);
 }
 
 }  // namespace larder

@@ -11,6 +11,8 @@ namespace {
 // Bounds on reclaiming: records looked at in one step, and moves in flight.
 constexpr int kReclaimLooksPerStep = 256;
 constexpr uint32_t kCopiesInFlightMax = 8;
+// Chunks whose going is remembered until the caller asks.
+constexpr size_t kDroppedMax = 4096;
 
 uint32_t AreaOf(const DiskRecord& record) {
   return uint32_t{1} * (record.layer_end - record.layer_begin) *
@@ -25,7 +27,15 @@ bool Overlap(const DiskRecord& a, const DiskRecord& b) {
 }  // namespace
 
 DiskTier::DiskTier(const DiskTierOptions& options, MonotonicTime now)
-    : options_(options), budget_(options.write_bytes_per_day, now), index_(options.hash_seed) {}
+    : options_(options),
+      shares_(options.capacity_bytes, options.groups),
+      budget_(options.write_bytes_per_day, now),
+      index_(options.hash_seed) {}
+
+void DiskTier::SetGroup(uint32_t space, size_t group) {
+  if (groups_.size() <= space) groups_.resize(space + size_t{1});
+  groups_[space] = group;
+}
 
 // --- devices ------------------------------------------------------------------------------------
 
@@ -187,6 +197,7 @@ void DiskTier::AddRecord(uint32_t device, uint32_t space, const DiskRecord& reco
     chunk.expiry_unix_ms = record.expiry_unix_ms;
   }
   devices_[device].pool.AddLive(record.segment, DiskRecordBytes(record.payload_bytes));
+  shares_.Add(GroupOf(space), DiskRecordBytes(record.payload_bytes));
   devices_[device].segment_records[record.segment].push_back(index);
   ++stats_.records;
 }
@@ -197,6 +208,7 @@ void DiskTier::DropChunk(DiskChunkIndex at) {
     Record& record = records_[i];
     Forget(record.device, Describe(i));
     devices_[record.device].pool.RemoveLive(record.segment, DiskRecordBytes(record.payload_bytes));
+    shares_.Subtract(GroupOf(chunk.space), DiskRecordBytes(record.payload_bytes));
     const RecordIndex next = record.next;
     record = Record{};
     free_records_.push_back(i);
@@ -206,6 +218,13 @@ void DiskTier::DropChunk(DiskChunkIndex at) {
   index_.Erase(index_.TagOf(chunk.space, chunk.key), at);
   chunk = Chunk{};
   free_chunks_.push_back(at);
+}
+
+void DiskTier::NoteDropped(DiskChunkIndex at, bool corrupt) {
+  const Chunk& chunk = chunks_[at];
+  if (chunk.missing_area > 0 || dropped_.size() >= kDroppedMax) return;
+  dropped_.push_back(
+      {.space = chunk.space, .key = chunk.key, .used = chunk.used, .corrupt = corrupt});
 }
 
 bool DiskTier::Remove(uint32_t space, const KeyHash& key) {
@@ -261,6 +280,10 @@ DiskTier::Ordered DiskTier::Write(uint32_t space, const DiskRecord& record, uint
   });
   if (!fits) {
     ++stats_.refused_no_room;
+    return {};
+  }
+  if (!shares_.Fits(GroupOf(space), bytes)) {
+    ++stats_.refused_ceiling;
     return {};
   }
   if (budget_.available_bytes(now) == 0) {
@@ -349,7 +372,9 @@ void DiskTier::FinishRead(const Operation& operation, const DiskResult& result) 
   }
   const Record& record = records_[operation.index];
   // Where it moved to meanwhile, it may be sound.
-  if (record.sequence == operation.sequence) DropChunk(record.chunk);
+  if (record.sequence != operation.sequence) return;
+  NoteDropped(record.chunk, /*corrupt=*/true);
+  DropChunk(record.chunk);
 }
 
 void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) {
@@ -362,7 +387,10 @@ void DiskTier::FinishCopy(const Operation& operation, const DiskResult& result) 
   stats_.device_bytes += DiskRecordBytes(moved.payload_bytes);
   if (result.code != absl::StatusCode::kOk) {
     if (result.code == absl::StatusCode::kDataLoss) ++stats_.corrupt_records;
-    if (still_there) DropChunk(record.chunk);
+    if (still_there) {
+      NoteDropped(record.chunk, /*corrupt=*/true);
+      DropChunk(record.chunk);
+    }
     return;
   }
   if (!still_there) {
@@ -418,6 +446,7 @@ void DiskTier::StepReclaim(uint32_t at, MonotonicTime now) {
     const bool lives_here =
         record.sequence != 0 && record.device == at && record.segment == reclaim.segment;
     if (!lives_here || Keep(at, index, now)) continue;
+    NoteDropped(record.chunk, /*corrupt=*/false);
     DropChunk(record.chunk);
     ++stats_.reclaimed_chunks;
   }
@@ -433,15 +462,15 @@ void DiskTier::StepReclaim(uint32_t at, MonotonicTime now) {
 bool DiskTier::Keep(uint32_t at, RecordIndex index, MonotonicTime now) {
   const Record& record = records_[index];
   const double bytes = static_cast<double>(DiskRecordBytes(record.payload_bytes));
-  if (!chunks_[record.chunk].used || kept_credit_bytes_ < bytes || devices_[at].retired) {
-    return false;
-  }
+  const bool guaranteed = shares_.IsBelowGuarantee(GroupOf(chunks_[record.chunk].space));
+  const bool worth_it = chunks_[record.chunk].used && kept_credit_bytes_ >= bytes;
+  if ((!worth_it && !guaranteed) || devices_[at].retired) return false;
   if (budget_.available_bytes(now) == 0) return false;
   const auto place =
       devices_[at].pool.Allocate(DiskRecordBytes(record.payload_bytes), LifetimeClass::kKept);
   if (!place) return false;
   budget_.Spend(DiskRecordBytes(record.payload_bytes), now);
-  kept_credit_bytes_ -= bytes;
+  kept_credit_bytes_ = std::max(kept_credit_bytes_ - bytes, 0.0);
   DiskRecord moved = Describe(index);
   const DiskRecord source = moved;
   moved.segment = place->segment;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,6 +16,7 @@
 #include "storage/disk/disk_device.h"
 #include "storage/disk/segment_pool.h"
 #include "storage/disk/write_budget.h"
+#include "storage/policy/tenant_shares.h"
 
 namespace larder {
 
@@ -29,6 +31,9 @@ struct DiskTierOptions {
   uint64_t write_bytes_per_day = 0;
   // Reclaiming may move so many bytes for each byte written anew: it bounds write amplification.
   double kept_fraction_max = 0.06;
+  // Of the groups 1, 2, ... (see SetGroup), and what their shares are taken of.
+  std::vector<TierLimits> groups = {};
+  uint64_t capacity_bytes = 0;
 };
 
 // A command for a device, whose result comes back through OnResult. Of kWrite and kRead the memory
@@ -49,7 +54,7 @@ struct DiskTierStats {
   uint64_t device_bytes = 0;   // all that was written: headers, padding and moved records too
   uint64_t kept_bytes = 0;     // payloads moved by reclaiming
   uint64_t reclaimed_segments = 0, reclaimed_chunks = 0;
-  uint64_t refused_no_room = 0, refused_budget = 0;
+  uint64_t refused_no_room = 0, refused_budget = 0, refused_ceiling = 0;
   uint64_t budget_bytes = 0;  // that may be written now; 0 without a budget
   uint64_t corrupt_records = 0, failed_reads = 0, failed_writes = 0;
 };
@@ -62,6 +67,11 @@ struct DiskTierStats {
 class DiskTier {
  public:
   DiskTier(const DiskTierOptions& options, MonotonicTime now);
+
+  // Chunks of the space count for the group; spaces of which nothing is said are group 0. What a
+  // group has below its guarantee is kept by reclaiming. Call it before the space's first chunk.
+  void SetGroup(uint32_t space, size_t group);
+  uint64_t GroupBytes(size_t group) const { return shares_.used_bytes(group); }
 
   // Returns the device's number. `generations` and `highest_generation` as in DiskContents.
   uint32_t AddDevice(const DiskGeometry& geometry, std::span<const uint64_t> generations,
@@ -110,6 +120,15 @@ class DiskTier {
   void Step(MonotonicTime now);
 
   std::vector<DiskOrder> TakeOrders();
+  // Complete chunks that went without the caller's asking, since the last call; a bounded number
+  // is remembered.
+  struct Dropped {
+    uint32_t space = 0;
+    KeyHash key;
+    bool used = false;     // since it was written
+    bool corrupt = false;  // or its segment was reclaimed
+  };
+  std::vector<Dropped> TakeDropped() { return std::exchange(dropped_, {}); }
   bool has_orders() const { return !orders_.empty(); }
 
   // For walks in bounded steps: chunks lie in [0, end_index()).
@@ -180,6 +199,7 @@ class DiskTier {
     uint32_t device = 0;
     SegmentPool::Place place;
   };
+  size_t GroupOf(uint32_t space) const { return space < groups_.size() ? groups_[space] : 0; }
   std::optional<Room> FindRoom(const KeyHash& key, uint64_t record_bytes, LifetimeClass lifetime);
   DiskChunkIndex FindAny(uint32_t space, const KeyHash& key) const;
   bool InService(const Chunk& chunk) const;
@@ -187,6 +207,7 @@ class DiskTier {
   // False when what is stored already is newer.
   bool MakeWay(DiskChunkIndex chunk, const DiskRecord& record);
   void DropChunk(DiskChunkIndex chunk);
+  void NoteDropped(DiskChunkIndex chunk, bool corrupt);
   DiskRecord Describe(RecordIndex index) const;
   uint64_t AddOrder(Operation operation, DiskCommand command, uint64_t arena_offset = 0);
 
@@ -198,6 +219,8 @@ class DiskTier {
   bool Keep(uint32_t device, RecordIndex index, MonotonicTime now);
 
   const DiskTierOptions options_;
+  TenantShares shares_;
+  std::vector<size_t> groups_;  // by space
   WriteBudget budget_;
   double kept_credit_bytes_ = 0;
   std::vector<Device> devices_;
@@ -211,6 +234,7 @@ class DiskTier {
   uint64_t next_token_ = 1;
   uint64_t sequence_ = 0;
   std::vector<DiskOrder> orders_;
+  std::vector<Dropped> dropped_;
   DiskTierStats stats_;
 };
 

@@ -18,6 +18,17 @@ struct ChunkTraits {
 };
 inline constexpr uint32_t kChunkCategories = 4;
 
+// By which rule an item stands where it does in its order.
+enum class StandingRule : uint8_t {
+  kLeastRecent,  // when it was last used
+  kLearned,      // what is expected of it
+  kGoesFirst,    // a hint
+};
+struct Standing {
+  StandingRule rule = StandingRule::kLeastRecent;
+  float worth = 0;  // kLearned: expected hits per second, weighted by cost per byte
+};
+
 // Items are small integers that the caller chooses and may reuse. Which of them may go is the
 // caller's business: an order asks when it needs to know. It drops an item that may not go, and the
 // caller says when it may again. So leaves leave before their parents without any search, and
@@ -42,15 +53,17 @@ class ChunkOrder {
   virtual void Reconsider(uint32_t item) = 0;
   // Takes the item out of the order until it is touched or reconsidered.
   virtual void SetAside(uint32_t item) = 0;
-  // The item, which may go, is the first to do so, after those of which that was said before, until
-  // it is used.
+  // The item, which may go, does so before all of which that was not said, until it is used.
   virtual void LetGoFirst(uint32_t item) = 0;
   // Makes a Touch that follows soon cheaper.
   virtual void Prefetch(uint32_t item) const = 0;
 
-  // The item that should go first, or kNone: there is none, or what was looked at within the bound
-  // may not go (then a further call looks at others). Does not remove it.
-  virtual uint32_t Victim(MonotonicTime now, absl::FunctionRef<bool(uint32_t)> may_go) = 0;
+  virtual Standing StandingOf(uint32_t item) const = 0;
+
+  // The item that should go first, or kNone: there is none, or the first `looks_max` that were
+  // looked at may not go (then a further call looks at others). Does not remove it.
+  virtual uint32_t Victim(MonotonicTime now, uint32_t looks_max,
+                          absl::FunctionRef<bool(uint32_t)> may_go) = 0;
 
   // Whether a chunk that is not stored is worth at least as much as `victim`. If it is not stored
   // then, say so with Refuse.

@@ -19,9 +19,7 @@ constexpr uint64_t kUsesPerAgeing = 8;
 constexpr int kAgedItemsMax = 32;
 constexpr int kAgedCellsMax = 16;
 
-// A search for a victim looks at most at so many items that may not go or stand in the wrong place,
-// and compares the oldest of at most so many queues of one level.
-constexpr int kLooksMax = 256;
+// A search for a victim compares the oldest of at most so many queues of one level.
 constexpr int kCellsComparedMax = 16;
 
 // Chunks that went are remembered up to twice as many as there are.
@@ -77,13 +75,20 @@ void EvictionPolicy::Insert(uint32_t item_index, const ChunkTraits& traits, Mono
 void EvictionPolicy::Touch(uint32_t item_index, bool may_go, MonotonicTime now) {
   now_ = ToTicks(now);
   Item& item = items_[item_index];
-  if (item.uses < kUsesMax) ++item.uses;
-  item.class_index = static_cast<uint8_t>(ClassOf(item, item.uses, now_ - item.last_use));
+  const PolicyTicks interval = now_ - item.last_use;
   item.last_use = now_;
   item.goes_first = false;
+  item.moved_up = true;
+  // What comes that soon after a use is the same one: a match and its fetch, or several ranks.
+  if (item.ordered && AgeBucketOf(interval) == 0) {
+    if (may_go && !queues_.Contains(item_index)) Enqueue(item_index, Tie::kBehind);
+    return;
+  }
+  if (item.uses < kUsesMax) ++item.uses;
+  item.class_index = static_cast<uint8_t>(ClassOf(item, item.uses, interval));
   const bool hit = item.ordered;
   item.ordered = true;
-  if (may_go && !queues_.Contains(item_index)) Enqueue(item_index);
+  if (may_go && !queues_.Contains(item_index)) Enqueue(item_index, Tie::kBehind);
   Observe(item.key, item.class_index, hit, now_);
 }
 
@@ -97,7 +102,10 @@ void EvictionPolicy::Remove(uint32_t item_index) {
 }
 
 void EvictionPolicy::Reconsider(uint32_t item_index) {
-  if (items_[item_index].ordered && !queues_.Contains(item_index)) Enqueue(item_index);
+  // A parent comes back when its last successor has left, and was used just after that one.
+  if (items_[item_index].ordered && !queues_.Contains(item_index)) {
+    Enqueue(item_index, Tie::kBefore);
+  }
 }
 
 void EvictionPolicy::LetGoFirst(uint32_t item_index) {
@@ -105,11 +113,12 @@ void EvictionPolicy::LetGoFirst(uint32_t item_index) {
   if (queues_.Contains(item_index)) {
     (void)MoveIfStale(item_index);
   } else {
-    Enqueue(item_index);
+    Enqueue(item_index, Tie::kBehind);
   }
 }
 
-uint32_t EvictionPolicy::Victim(MonotonicTime now, absl::FunctionRef<bool(uint32_t)> may_go) {
+uint32_t EvictionPolicy::Victim(MonotonicTime now, uint32_t looks_max,
+                                absl::FunctionRef<bool(uint32_t)> may_go) {
   now_ = ToTicks(now);
   // Whether the item may not be the victim where it stands; then it stands there no longer.
   const auto displaced = [&](uint32_t item) {
@@ -117,7 +126,7 @@ uint32_t EvictionPolicy::Victim(MonotonicTime now, absl::FunctionRef<bool(uint32
     queues_.Remove(item);
     return true;
   };
-  for (int looks = 0; looks < kLooksMax; ++looks) {
+  for (uint32_t looks = 0; looks < looks_max; ++looks) {
     ScoreQueues::CellIndex cell = queues_.LowestCell();
     if (cell == ScoreQueues::kNoCell) return kNone;
     uint32_t victim = queues_.oldest(cell);
@@ -132,6 +141,15 @@ uint32_t EvictionPolicy::Victim(MonotonicTime now, absl::FunctionRef<bool(uint32
     if (!moved) return victim;
   }
   return kNone;
+}
+
+Standing EvictionPolicy::StandingOf(uint32_t item_index) const {
+  const Item& item = items_[item_index];
+  if (item.goes_first) return {.rule = StandingRule::kGoesFirst, .worth = 0};
+  if (!trust_.trusted()) return {};
+  const double level = queues_.level(CellFor(item));
+  return {.rule = StandingRule::kLearned,
+          .worth = static_cast<float>(kScoreMin * std::exp(level / kLevelsPerE))};
 }
 
 bool EvictionPolicy::Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now) {
@@ -254,17 +272,21 @@ ScoreQueues::CellIndex EvictionPolicy::CellFor(const Item& item) const {
   return ScoreQueues::CellOf(item.class_index, AgeBucketOf(now_ - item.last_use));
 }
 
-void EvictionPolicy::Enqueue(uint32_t item_index) {
-  const Item& item = items_[item_index];
+void EvictionPolicy::Enqueue(uint32_t item_index, Tie tie) {
+  Item& item = items_[item_index];
+  item.moved_up = false;
   const ScoreQueues::CellIndex cell = CellFor(item);
   const uint32_t oldest = queues_.oldest(cell);
   const PolicyTicks due =
       item.last_use +
       kAgeBucketStart[std::min<size_t>(ScoreQueues::BucketOf(cell) + 1, kAgeBuckets - 1)];
+  const PolicyTicks age = now_ - item.last_use;
+  const PolicyTicks oldest_age = oldest == ScoreQueues::kNone ? 0 : now_ - items_[oldest].last_use;
+  const bool older = age > oldest_age || (age == oldest_age && tie == Tie::kBefore);
   if (oldest == ScoreQueues::kNone) {
     due_[cell] = due;
     queues_.PushNewest(item_index, cell);
-  } else if (!item.goes_first && now_ - item.last_use >= now_ - items_[oldest].last_use) {
+  } else if (!item.goes_first && older) {
     due_[cell] = due;
     queues_.PushOldest(item_index, cell);
   } else {
@@ -273,9 +295,10 @@ void EvictionPolicy::Enqueue(uint32_t item_index) {
 }
 
 bool EvictionPolicy::MoveIfStale(uint32_t item_index) {
-  if (CellFor(items_[item_index]) == queues_.CellOfItem(item_index)) return false;
+  const Item& item = items_[item_index];
+  if (!item.moved_up && CellFor(item) == queues_.CellOfItem(item_index)) return false;
   queues_.Remove(item_index);
-  Enqueue(item_index);
+  Enqueue(item_index, Tie::kBehind);
   return true;
 }
 

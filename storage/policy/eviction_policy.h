@@ -36,6 +36,7 @@ struct PolicyItems {
     uint8_t cost_band : 2;
     bool ordered : 1;  // was touched since it was inserted
     bool goes_first : 1;
+    bool moved_up : 1;  // used since it was put where it stands
   };
   PagedVector<Item> items;
   ScoreQueues::Links links;
@@ -61,7 +62,9 @@ class EvictionPolicy final : public ChunkOrder {
   void SetAside(uint32_t item) override { queues_.Remove(item); }
   void LetGoFirst(uint32_t item) override;
   void Prefetch(uint32_t item) const override { __builtin_prefetch(&items_[item]); }
-  uint32_t Victim(MonotonicTime now, absl::FunctionRef<bool(uint32_t)> may_go) override;
+  uint32_t Victim(MonotonicTime now, uint32_t looks_max,
+                  absl::FunctionRef<bool(uint32_t)> may_go) override;
+  Standing StandingOf(uint32_t item) const override;
   bool Admits(const ChunkTraits& traits, uint32_t victim, MonotonicTime now) override;
   void Refuse(const ChunkTraits& traits, MonotonicTime now) override;
 
@@ -91,7 +94,9 @@ class EvictionPolicy final : public ChunkOrder {
   void LearnCost(uint32_t class_index, double cost_per_byte);
   void UpdateLevels(uint32_t class_index);
   ScoreQueues::CellIndex CellFor(const Item& item) const;
-  void Enqueue(uint32_t item);
+  // Where an item is as old as the oldest of its queue it goes before or behind that one.
+  enum class Tie : uint8_t { kBefore, kBehind };
+  void Enqueue(uint32_t item, Tie tie);
   bool MoveIfStale(uint32_t item);
   void AgeQueues();
 

@@ -15,6 +15,16 @@ namespace larder {
 class RecencyOrder {
  public:
   static constexpr uint32_t kNone = 0xffffffffu;
+  static constexpr uint32_t kAbsent = 0xfffffffeu;
+  struct Link {
+    uint32_t older = kAbsent;
+    uint32_t newer = kAbsent;
+  };
+  // One for each item; shared by orders whose items are different ones.
+  using Links = PagedVector<Link>;
+
+  // `links` must outlive this.
+  explicit RecencyOrder(Links* links) : links_(*links) {}
 
   // Makes `item` the newest, wherever it was.
   void Touch(uint32_t item);
@@ -29,11 +39,6 @@ class RecencyOrder {
   uint32_t oldest() const { return oldest_; }
 
  private:
-  struct Link {
-    uint32_t older = kAbsent;
-    uint32_t newer = kAbsent;
-  };
-  static constexpr uint32_t kAbsent = 0xfffffffeu;
   static constexpr uint32_t kParked = 0xfffffffdu;
 
   bool InOrder(uint32_t item) const {
@@ -41,7 +46,7 @@ class RecencyOrder {
   }
   void Unlink(uint32_t item);
 
-  PagedVector<Link> links_;
+  Links& links_;
   uint32_t oldest_ = kNone;
   uint32_t newest_ = kNone;
 };

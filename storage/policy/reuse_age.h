@@ -13,10 +13,11 @@ namespace larder {
 // Time in units of 2^20 ns, about a millisecond. Differences are taken modulo 2^32, so that an age
 // of up to 52 days is exact; a chunk that nobody used for longer looks younger than it is.
 using PolicyTicks = uint32_t;
+inline constexpr int64_t kTickNanoseconds = 1 << 20;
 inline PolicyTicks ToTicks(MonotonicTime time) {
   return static_cast<PolicyTicks>(static_cast<uint64_t>(time.nanoseconds) >> 20);
 }
-inline constexpr double kTicksPerSecond = 1e9 / (1 << 20);
+inline constexpr double kTicksPerSecond = 1e9 / kTickNanoseconds;
 
 // Ages fall into buckets of a third of an octave: the first up to 2^10 ticks (1.07 s), the last
 // from 2^27 ticks (39 hours) on.

@@ -46,7 +46,7 @@ class Trust {
   static constexpr double kLossBurstMax = 400;
   static constexpr double kLossMin = 32;
   // What was won counts against later losses up to this.
-  static constexpr double kSavingsShareMax = 0.001;
+  static constexpr double kSavingsShareMax = 0.01;
   static constexpr double kSavingsCacheSizes = 1.0 / 16;
   static constexpr uint64_t kFirstWaitCacheSizes = 32;
   static constexpr uint32_t kWaitDoublingsMax = 16;

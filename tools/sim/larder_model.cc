@@ -28,28 +28,35 @@ class LarderCache final : public CacheModel {
     size_t kept = 0;
     while (kept < blocks.size() && present_[blocks[kept]]) ++kept;
     const size_t hits = kept;
+    Touch(blocks.subspan(0, hits), request.time);
     // Of what is stored only the last block can be a victim; the others have a successor.
     held_ = hits > 0 ? blocks[hits - 1] : kNoBlockNumber;
     while (kept < blocks.size() && Store(request, kept)) ++kept;
     held_ = kNoBlockNumber;
+    if (hits > 0 && children_[blocks[hits - 1]] == 0) policy_.Reconsider(blocks[hits - 1]);
     for (size_t i = blocks.size(); i > kept; --i) {
       policy_.Refuse(TraitsOf(request, i - 1), request.time);
       left_.push_back(blocks[i - 1]);
     }
-    for (size_t i = kept; i > 0; --i) {
-      policy_.Touch(blocks[i - 1], children_[blocks[i - 1]] == 0, request.time);
-    }
+    Touch(blocks.subspan(hits, kept - hits), request.time);
   }
 
  private:
+  static constexpr uint32_t kLooksMax = 1 << 15;  // as in the daemon
   static constexpr uint8_t kFullBlock = 0;
   static constexpr uint8_t kPartialBlock = 1;
+
+  void Touch(std::span<const uint32_t> blocks, MonotonicTime now) {
+    for (size_t i = blocks.size(); i > 0; --i) {
+      policy_.Touch(blocks[i - 1], children_[blocks[i - 1]] == 0, now);
+    }
+  }
 
   bool Store(const TraceRequest& request, size_t position) {
     const uint32_t block = trace_.blocks_of(request)[position];
     const ChunkTraits traits = TraitsOf(request, position);
     if (count_ >= capacity_) {
-      const uint32_t victim = policy_.Victim(request.time, [this](uint32_t candidate) {
+      const uint32_t victim = policy_.Victim(request.time, kLooksMax, [this](uint32_t candidate) {
         return children_[candidate] == 0 && candidate != held_;
       });
       if (victim == EvictionPolicy::kNone || !policy_.Admits(traits, victim, request.time)) {

@@ -137,7 +137,8 @@ class LeafLruCache final : public CacheModel {
   const BlockTrace& trace_;
   const size_t capacity_;
   size_t count_ = 0;
-  RecencyOrder order_;
+  RecencyOrder::Links links_;
+  RecencyOrder order_{&links_};
   std::vector<bool> present_;
   std::vector<uint32_t> children_;
 };

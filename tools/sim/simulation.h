@@ -8,8 +8,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "storage/policy/recompute_cost.h"
 #include "tools/sim/block_trace.h"
-#include "tools/sim/cost_model.h"
 
 namespace larder {
 

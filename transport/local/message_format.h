@@ -25,6 +25,7 @@ enum class Opcode : uint16_t {
   kRemove,
   kStats,
   kReportCorrupt,  // no reply
+  kHint,
 };
 
 // Keys (or items, or ids) in one frame; a longer batch is split by the sender.
@@ -121,12 +122,15 @@ struct ReleaseRequest {
 static_assert(sizeof(ReleaseRequest) == 8);
 
 inline constexpr uint32_t kReservePins = 1;
+// The chunks' category is in the flags from this bit on, two bits.
+inline constexpr uint32_t kReserveCategoryShift = 8;
+inline constexpr uint32_t kReserveCategoryMask = 3u << kReserveCategoryShift;
 
 // Followed by item_count ReserveItemMessages.
 struct ReserveRequest {
   uint32_t space;
   uint32_t item_count;
-  uint32_t flags;  // kReservePins
+  uint32_t flags;  // kReservePins, category
   uint32_t reserved;
   uint64_t deadline_ms;  // 0: the daemon's longest
   uint64_t ttl_ms;       // 0: none
@@ -167,6 +171,36 @@ struct CountReply {
   uint32_t reserved;
 };
 static_assert(sizeof(CountReply) == 8);
+
+// What a hint says; a duration is there if it is not zero.
+inline constexpr uint32_t kHintNoNextUse = 1;
+inline constexpr uint32_t kHintSessionEnd = 2;
+inline constexpr uint32_t kHintPin = 4;
+// The priority, if bit 3 is set, is in bits 8 and 9: 0 low, 1 normal, 2 high.
+inline constexpr uint32_t kHintHasPriority = 8;
+inline constexpr uint32_t kHintPriorityShift = 8;
+inline constexpr uint32_t kHintPriorityMask = 3u << kHintPriorityShift;
+
+// kHint: followed by key_count KeyHashMessages.
+struct HintRequest {
+  uint32_t space;
+  uint32_t key_count;
+  uint32_t flags;
+  uint32_t reserved;
+  uint64_t keep_ms;
+  uint64_t next_use_ms;
+  uint64_t ttl_ms;
+};
+static_assert(sizeof(HintRequest) == 40);
+
+// Chunks: found, and of those the least favourable answer to what was asked for each.
+struct HintReply {
+  uint32_t found;
+  uint32_t accepted;
+  uint32_t clipped;
+  uint32_t refused;
+};
+static_assert(sizeof(HintReply) == 16);
 
 // kStats; the request has no payload.
 struct StatsReply {

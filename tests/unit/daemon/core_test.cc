@@ -205,6 +205,7 @@ TEST_F(CoreTest, OfAPrefixTheDeepestChunkGoesFirst) {
   for (const absl::Status& status : core_.Commit(session_, ids, harness_.now)) {
     ASSERT_TRUE(status.ok());
   }
+  harness_.now = harness_.now + absl::Seconds(1);
   Fill(100);
   for (uint64_t left : {2, 1, 0}) {
     ASSERT_TRUE(harness_.Put(session_, space_, 200 + left));

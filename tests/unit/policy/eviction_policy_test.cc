@@ -17,6 +17,7 @@ namespace larder {
 namespace {
 
 constexpr int64_t kMillisecond = 1'000'000;
+constexpr uint32_t kLooksMax = 256;
 
 uint64_t KeyOf(uint64_t number) {
   return HashBytes({reinterpret_cast<const uint8_t*>(&number), sizeof(number)}).low;
@@ -67,7 +68,8 @@ class Driver {
 
   bool Store(const std::vector<uint32_t>& path, size_t depth) {
     if (present_.size() >= capacity_) {
-      const uint32_t victim = policy_.Victim(now_, [this](uint32_t item) { return MayGo(item); });
+      const uint32_t victim =
+          policy_.Victim(now_, kLooksMax, [this](uint32_t item) { return MayGo(item); });
       if (victim == EvictionPolicy::kNone) return false;
       EXPECT_TRUE(present_.contains(victim));
       EXPECT_EQ(children_[victim], 0u) << "a chunk went before its successors";
@@ -124,7 +126,7 @@ TEST(EvictionPolicyForest, TheSameCallsGiveTheSameDecisions) {
 class EvictionPolicyTest : public testing::Test {
  protected:
   uint32_t Victim() {
-    return policy_.Victim(now_, [this](uint32_t item) { return !kept_.contains(item); });
+    return policy_.Victim(now_, kLooksMax, [this](uint32_t item) { return !kept_.contains(item); });
   }
   void Use(uint32_t item) {
     now_.nanoseconds += 2000 * kMillisecond;
@@ -210,7 +212,7 @@ TEST(EvictionPolicyLoop, LearnsThatSomeOfALoopShouldStay) {
         continue;
       }
       if (present.size() == kCapacity) {
-        const uint32_t victim = policy.Victim(now, [](uint32_t) { return true; });
+        const uint32_t victim = policy.Victim(now, kLooksMax, [](uint32_t) { return true; });
         ASSERT_NE(victim, EvictionPolicy::kNone);
         if (!policy.Admits(traits, victim, now)) {
           policy.Refuse(traits, now);

@@ -35,7 +35,9 @@ struct ModelChunk {
 // Drives a catalog and the plainest possible twin through the same random operations.
 class Twins {
  public:
-  explicit Twins(uint64_t seed) : random_(seed), catalog_(random_.Next()) {}
+  explicit Twins(uint64_t seed)
+      : random_(seed),
+        catalog_(random_.Next(), seed % 2 == 0 ? OrderKind::kLearned : OrderKind::kLru) {}
 
   void Step() {
     now_.nanoseconds += static_cast<int64_t>(random_.Below(3));
@@ -102,7 +104,7 @@ class Twins {
       EXPECT_EQ(catalog_.Find(model.space, model.key), index);
       EXPECT_EQ(chunk.children, ChildrenOf(index));
       EXPECT_EQ(chunk.pinned, model.pinned);
-      EXPECT_EQ(chunk.last_use, model.last_use);
+      EXPECT_EQ(chunk.last_use, ToTicks(model.last_use));
       const MonotonicTime expiry = model.expiry;
       if (expiry > At(0) && (first_expiry == At(0) || expiry < first_expiry)) first_expiry = expiry;
     }
@@ -138,7 +140,7 @@ class Twins {
       ASSERT_EQ(chunks_.size(), before - 1);
     }
     EXPECT_EQ(catalog_.chunk_count(), 0u);
-    EXPECT_EQ(catalog_.Victim(kManyLooks), kNoChunk);
+    EXPECT_EQ(catalog_.Victim(0, now_, kManyLooks), kNoChunk);
   }
 
  private:
@@ -158,7 +160,8 @@ class Twins {
     if (known != kNoChunk) return;
     const KeyHash parent = random_.Below(4) == 0 ? KeyHash{} : Key(1 + random_.Below(40));
     const auto depth = static_cast<uint32_t>(random_.Below(5));
-    const ChunkIndex index = catalog_.Insert(space, key, parent, depth, now_);
+    const ChunkTraits traits{.key = Catalog::PolicyKey(space, key), .depth = depth};
+    const ChunkIndex index = catalog_.Insert(space, key, parent, traits, now_);
     ASSERT_FALSE(chunks_.contains(index)) << "an index in use was given out again";
     ModelChunk& model = chunks_[index];
     model.space = space;
@@ -235,7 +238,7 @@ class Twins {
   }
 
   void Evict() {
-    const ChunkIndex victim = catalog_.Victim(kManyLooks);
+    const ChunkIndex victim = catalog_.Victim(0, now_, kManyLooks);
     if (victim == kNoChunk) {
       for (const auto& [index, model] : chunks_) EXPECT_FALSE(MayGo(index, model)) << index;
       return;
@@ -321,8 +324,10 @@ class CatalogScenarioTest : public testing::Test {
  protected:
   // A visible chunk that was used at `time`.
   ChunkIndex Add(uint64_t key, uint64_t parent, uint32_t depth, int64_t time) {
+    now_ = At(time);
+    const ChunkTraits traits{.key = Catalog::PolicyKey(0, Key(key)), .depth = depth};
     const ChunkIndex chunk =
-        catalog_.Insert(0, Key(key), parent == 0 ? KeyHash{} : Key(parent), depth, At(time));
+        catalog_.Insert(0, Key(key), parent == 0 ? KeyHash{} : Key(parent), traits, now_);
     catalog_.SetVisible(chunk);
     catalog_.Touch(chunk, At(time));
     return chunk;
@@ -330,8 +335,8 @@ class CatalogScenarioTest : public testing::Test {
 
   std::vector<ChunkIndex> EvictAll() {
     std::vector<ChunkIndex> order;
-    for (ChunkIndex victim = catalog_.Victim(kManyLooks); victim != kNoChunk;
-         victim = catalog_.Victim(kManyLooks)) {
+    for (ChunkIndex victim = catalog_.Victim(0, now_, kManyLooks); victim != kNoChunk;
+         victim = catalog_.Victim(0, now_, kManyLooks)) {
       order.push_back(victim);
       EXPECT_TRUE(catalog_.Unlink(victim));
       catalog_.Erase(victim);
@@ -340,6 +345,7 @@ class CatalogScenarioTest : public testing::Test {
   }
 
   Catalog catalog_{1};
+  MonotonicTime now_;
 };
 
 TEST_F(CatalogScenarioTest, ChunksWithoutTiesLeaveInOrderOfUse) {
@@ -361,18 +367,18 @@ TEST_F(CatalogScenarioTest, LeavesLeaveBeforeParentsWhateverTheOrderOfUse) {
 TEST_F(CatalogScenarioTest, AVictimIsFoundInBoundedSteps) {
   for (uint64_t key = 1; key <= 10; ++key) catalog_.SetPinned(Add(key, 0, 0, 1), true);
   const ChunkIndex free = Add(11, 0, 0, 2);
-  EXPECT_EQ(catalog_.Victim(4), kNoChunk);
-  EXPECT_EQ(catalog_.Victim(4), kNoChunk);
-  EXPECT_EQ(catalog_.Victim(4), free);  // what was passed over is not looked at again
+  EXPECT_EQ(catalog_.Victim(0, now_, 4), kNoChunk);
+  EXPECT_EQ(catalog_.Victim(0, now_, 4), kNoChunk);
+  EXPECT_EQ(catalog_.Victim(0, now_, 4), free);  // what was passed over is not looked at again
 }
 
 TEST_F(CatalogScenarioTest, AnUnpinnedChunkIsAVictimAgain) {
   const ChunkIndex pinned = Add(1, 0, 0, 1);
   catalog_.SetPinned(pinned, true);
   const ChunkIndex other = Add(2, 0, 0, 2);
-  EXPECT_EQ(catalog_.Victim(kManyLooks), other);
+  EXPECT_EQ(catalog_.Victim(0, now_, kManyLooks), other);
   catalog_.SetPinned(pinned, false);
-  EXPECT_EQ(catalog_.Victim(kManyLooks), pinned);
+  EXPECT_EQ(catalog_.Victim(0, now_, kManyLooks), pinned);
 }
 
 TEST_F(CatalogScenarioTest, ParentsThatAreNotShallowerAreNotLinked) {

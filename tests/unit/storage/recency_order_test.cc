@@ -70,7 +70,8 @@ TEST(RecencyOrderTest, RandomOperationsMatchAModel) {
   for (uint64_t seed = 1; seed <= 2000; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     SeededRandom random(seed);
-    RecencyOrder order;
+    RecencyOrder::Links links;
+    RecencyOrder order(&links);
     Model model;
     const auto items = static_cast<uint32_t>(1 + random.Below(12));
     for (int step = 0; step < 200; ++step) {
@@ -89,7 +90,8 @@ TEST(RecencyOrderTest, RandomOperationsMatchAModel) {
 }
 
 TEST(RecencyOrderTest, CallsAboutUnknownItemsDoNothing) {
-  RecencyOrder order;
+  RecencyOrder::Links links;
+  RecencyOrder order(&links);
   order.Park(5);
   order.Unpark(100'000);
   order.Remove(100'000);
@@ -99,7 +101,8 @@ TEST(RecencyOrderTest, CallsAboutUnknownItemsDoNothing) {
 }
 
 TEST(RecencyOrderTest, AParkedItemComesBackAsTheOldest) {
-  RecencyOrder order;
+  RecencyOrder::Links links;
+  RecencyOrder order(&links);
   for (uint32_t item : {1, 2, 3}) order.Touch(item);
   order.Park(1);
   EXPECT_EQ(order.oldest(), 2u);
