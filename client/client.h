@@ -95,17 +95,17 @@ enum class HintPriority : uint8_t { kLow, kNormal, kHigh };
 // time and in bytes, and nothing that is kept for them stays longer than it helps.
 struct ChunkHints {
   // Stay for so long unless nothing else can go (a soft pin).
-  std::optional<absl::Duration> keep;
+  std::optional<absl::Duration> keep = {};
   // Will be used again in about so long.
-  std::optional<absl::Duration> next_use;
+  std::optional<absl::Duration> next_use = {};
   // Won't be used again: leave first.
   bool no_next_use = false;
   // The session has ended: the same for those that no other session shares.
   bool session_end = false;
   // Expire after so long.
-  std::optional<absl::Duration> ttl;
+  std::optional<absl::Duration> ttl = {};
   // Low: leave before others. High: stay for two minutes after each use.
-  std::optional<HintPriority> priority;
+  std::optional<HintPriority> priority = {};
   // Stay until unpinned (a hard pin).
   bool pin = false;
 

@@ -105,6 +105,8 @@ absl::string_view ExpectedForm(SettingKind kind) {
       return "four octal digits in quotes, such as \"0660\"";
     case SettingKind::kUsers:
       return "a list of names and numbers, such as [\"vllm\", 1000]";
+    case SettingKind::kTenants:
+      return "a list such as [\"acme memory=4GiB..8GiB\", \"lab disk=..20GiB\"]";
     case SettingKind::kText:
     case SettingKind::kChoice:
     case SettingKind::kListen:
@@ -124,6 +126,7 @@ bool Admits(SettingKind kind, toml::node_type type) {
     case SettingKind::kFraction:
       return type == toml::node_type::integer || type == toml::node_type::floating_point;
     case SettingKind::kUsers:
+    case SettingKind::kTenants:
       return type == toml::node_type::array;
     default:
       return type == toml::node_type::string;
@@ -277,6 +280,7 @@ void ConfigReader::AddProblem(absl::string_view name, absl::string_view what) {
 void ConfigReader::CheckTogether() {
   CheckArena();
   CheckSocket();
+  CheckTenants();
   const LocalServerOptions& local = config_.node.local;
   if (local.session_timeout < kHeartbeatsPerTimeoutMin * local.heartbeat_interval) {
     AddProblem(places_.contains("local.session_timeout") ? "local.session_timeout"
@@ -304,6 +308,28 @@ void ConfigReader::CheckArena() {
     AddProblem(places_.contains("arena.bytes") ? "arena.bytes" : "arena.granule",
                absl::StrCat("the arena's ", arena.data_bytes,
                             " bytes must be a multiple of the granule of ", arena.granule_bytes));
+  }
+}
+
+void ConfigReader::CheckTenants() {
+  uint64_t memory = 0, disk = 0;
+  for (const TenantLimits& tenant : config_.node.core.tenants) {
+    memory += tenant.memory.guaranteed;
+    disk += tenant.disk.guaranteed;
+  }
+  if (memory > config_.node.arena.data_bytes) {
+    AddProblem("policy.tenants", absl::StrCat("guarantees of ", memory, " bytes of memory exceed ",
+                                              "the arena's ", config_.node.arena.data_bytes));
+  }
+  // What is guaranteed is moved whenever its segment is reclaimed.
+  const auto paths =
+      std::max<size_t>(1, static_cast<size_t>(std::count(config_.node.disk.paths.begin(),
+                                                         config_.node.disk.paths.end(), ',')) +
+                              1);
+  const uint64_t disk_max = config_.node.disk.capacity_bytes * paths / 2;
+  if (disk > disk_max) {
+    AddProblem("policy.tenants", absl::StrCat("guarantees of ", disk, " bytes of disk exceed ",
+                                              "half of the disk tier, ", disk_max));
   }
 }
 

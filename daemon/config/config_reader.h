@@ -38,6 +38,7 @@ class ConfigReader {
   void AddProblem(absl::string_view name, absl::string_view what);
   void CheckArena();
   void CheckSocket();
+  void CheckTenants();
 
   Config config_;
   std::vector<std::string> problems_;

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "daemon/config/tenant_setting.h"
 
 namespace larder {
 namespace {
@@ -53,41 +54,11 @@ absl::StatusOr<uint64_t> ParseCount(absl::string_view text) {
   return value;
 }
 
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {
-  absl::string_view digits = text;
-  int shift = 0;
-  for (const ByteUnit& unit : kByteUnits) {
-    if (absl::ConsumeSuffix(&digits, unit.suffix)) {
-      shift = unit.shift;
-      break;
-    }
-  }
-  const absl::StatusOr<uint64_t> number = ParseCount(absl::StripTrailingAsciiWhitespace(digits));
-  if (!number.ok()) {
-    return Wrong(Quoted(text),
-                 " is not a size; write a whole number of bytes, or one with KiB, MiB, GiB or "
-                 "TiB, such as \"2GiB\"");
-  }
-  if (*number > std::numeric_limits<uint64_t>::max() >> shift) {
-    return Wrong(Quoted(text), " is larger than any size");
-  }
-  return *number << shift;
-}
-
-std::string FormatBytes(uint64_t bytes) {
-  for (const ByteUnit& unit : kByteUnits) {
-    if (bytes != 0 && bytes % (uint64_t{1} << unit.shift) == 0) {
-      return absl::StrCat(bytes >> unit.shift, unit.suffix);
-    }
-  }
-  return absl::StrCat(bytes);
-}
-
 // A number in the setting's unit, as its messages show it.
 std::string FormatNumber(SettingKind kind, double value) {
   switch (kind) {
     case SettingKind::kBytes:
-      return FormatBytes(static_cast<uint64_t>(value));
+      return FormatByteCount(static_cast<uint64_t>(value));
     case SettingKind::kCount:
       return absl::StrCat(static_cast<uint64_t>(value));
     case SettingKind::kDuration:
@@ -109,11 +80,11 @@ absl::Status SetNumber(const Setting& setting, uint64_t value, Config* config) {
   // A double holds every bound exactly and rounds values without crossing one.
   if (!CheckBounds(setting, static_cast<double>(value)).ok()) {
     const std::string shown =
-        setting.kind == SettingKind::kBytes ? FormatBytes(value) : absl::StrCat(value);
+        setting.kind == SettingKind::kBytes ? FormatByteCount(value) : absl::StrCat(value);
     return Wrong(shown, " is out of bounds: ", DescribeBounds(setting));
   }
   if (setting.power_of_two && !std::has_single_bit(value)) {
-    return Wrong(FormatBytes(value), " is not a power of two: ", DescribeBounds(setting));
+    return Wrong(FormatByteCount(value), " is not a power of two: ", DescribeBounds(setting));
   }
   const SettingTarget target = setting.target(*config);
   if (uint32_t* const* narrow = std::get_if<uint32_t*>(&target)) {
@@ -186,7 +157,12 @@ absl::Status SetChoice(const Setting& setting, absl::string_view text, Config* c
     **word = *found;
   } else {
     // The choices are in the order of the enumeration.
-    *std::get<HugePages*>(target) = static_cast<HugePages>(found - choices.begin());
+    const auto number = found - choices.begin();
+    if (HugePages* const* huge_pages = std::get_if<HugePages*>(&target)) {
+      **huge_pages = static_cast<HugePages>(number);
+    } else {
+      *std::get<OrderKind*>(target) = static_cast<OrderKind>(number);
+    }
   }
   return absl::OkStatus();
 }
@@ -242,6 +218,12 @@ absl::Status SetUsers(const Setting& setting, absl::string_view text, Config* co
   return absl::OkStatus();
 }
 
+absl::Status SetTenants(const Setting& setting, absl::string_view text, Config* config) {
+  ASSIGN_OR_RETURN(*std::get<std::vector<TenantLimits>*>(setting.target(*config)),
+                   ParseTenants(text));
+  return absl::OkStatus();
+}
+
 std::string FormatMode(uint32_t mode) {
   return absl::StrCat("\"0", mode >> 6 & 7, mode >> 3 & 7, mode & 7, "\"");
 }
@@ -263,17 +245,59 @@ struct ValueFormatter {
     const std::vector<absl::string_view> choices = absl::StrSplit(setting.choices, '|');
     return TomlString(choices[static_cast<size_t>(*value)]);
   }
+  std::string operator()(OrderKind* value) const {
+    const std::vector<absl::string_view> choices = absl::StrSplit(setting.choices, '|');
+    return TomlString(choices[static_cast<size_t>(*value)]);
+  }
+  std::string operator()(std::vector<TenantLimits>* value) const {
+    return absl::StrCat("[",
+                        absl::StrJoin(*value, ", ",
+                                      [](std::string* out, const TenantLimits& tenant) {
+                                        out->append(TomlString(FormatTenant(tenant)));
+                                      }),
+                        "]");
+  }
   std::string operator()(std::vector<uint32_t>* value) const {
     return absl::StrCat("[", absl::StrJoin(*value, ", "), "]");
   }
 
   std::string Number(uint64_t value) const {
-    return setting.kind == SettingKind::kBytes ? TomlString(FormatBytes(value))
+    return setting.kind == SettingKind::kBytes ? TomlString(FormatByteCount(value))
                                                : absl::StrCat(value);
   }
 };
 
 }  // namespace
+
+absl::StatusOr<uint64_t> ParseByteCount(absl::string_view text) {
+  absl::string_view digits = text;
+  int shift = 0;
+  for (const ByteUnit& unit : kByteUnits) {
+    if (absl::ConsumeSuffix(&digits, unit.suffix)) {
+      shift = unit.shift;
+      break;
+    }
+  }
+  const absl::StatusOr<uint64_t> number = ParseCount(absl::StripTrailingAsciiWhitespace(digits));
+  if (!number.ok()) {
+    return Wrong(Quoted(text),
+                 " is not a size; write a whole number of bytes, or one with KiB, MiB, GiB or "
+                 "TiB, such as \"2GiB\"");
+  }
+  if (*number > std::numeric_limits<uint64_t>::max() >> shift) {
+    return Wrong(Quoted(text), " is larger than any size");
+  }
+  return *number << shift;
+}
+
+std::string FormatByteCount(uint64_t bytes) {
+  for (const ByteUnit& unit : kByteUnits) {
+    if (bytes != 0 && bytes % (uint64_t{1} << unit.shift) == 0) {
+      return absl::StrCat(bytes >> unit.shift, unit.suffix);
+    }
+  }
+  return absl::StrCat(bytes);
+}
 
 absl::Status ParseSetting(const Setting& setting, absl::string_view text, Config* config) {
   switch (setting.kind) {
@@ -284,7 +308,7 @@ absl::Status ParseSetting(const Setting& setting, absl::string_view text, Config
       return SetNumber(setting, value, config);
     }
     case SettingKind::kBytes: {
-      ASSIGN_OR_RETURN(const uint64_t value, ParseBytes(text));
+      ASSIGN_OR_RETURN(const uint64_t value, ParseByteCount(text));
       return SetNumber(setting, value, config);
     }
     case SettingKind::kFraction:
@@ -301,6 +325,8 @@ absl::Status ParseSetting(const Setting& setting, absl::string_view text, Config
       return SetListen(setting, text, config);
     case SettingKind::kUsers:
       return SetUsers(setting, text, config);
+    case SettingKind::kTenants:
+      return SetTenants(setting, text, config);
   }
   return absl::InternalError("unknown kind of setting");
 }

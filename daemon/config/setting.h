@@ -22,13 +22,15 @@ enum class SettingKind {
   kDuration,  // "100us", "1m30s"
   kMode,      // "0660", octal
   kText,
-  kChoice,  // one of a few words
-  kListen,  // "HOST:PORT", "unix:PATH" or "" (off)
-  kUsers,   // a list of user names and numbers
+  kChoice,   // one of a few words
+  kListen,   // "HOST:PORT", "unix:PATH" or "" (off)
+  kUsers,    // a list of user names and numbers
+  kTenants,  // a list of tenants with their quotas (tenant_setting.h)
 };
 
-using SettingTarget = std::variant<bool*, uint32_t*, uint64_t*, double*, absl::Duration*,
-                                   std::string*, HugePages*, std::vector<uint32_t>*>;
+using SettingTarget =
+    std::variant<bool*, uint32_t*, uint64_t*, double*, absl::Duration*, std::string*, HugePages*,
+                 std::vector<uint32_t>*, OrderKind*, std::vector<TenantLimits>*>;
 
 struct Setting {
   absl::string_view name;       // "section.key"
@@ -43,6 +45,10 @@ struct Setting {
   // What it means and why one would change it; one line or several.
   absl::string_view doc;
 };
+
+// "2GiB", or a number of bytes; and the other way round.
+absl::StatusOr<uint64_t> ParseByteCount(absl::string_view text);
+std::string FormatByteCount(uint64_t bytes);
 
 // Sections are together, in the order in which the reference shows them.
 std::span<const Setting> Settings();

@@ -152,6 +152,51 @@ constexpr Setting kSettings[] = {
      .min = 1,
      .max = 1 << 24,
      .doc = "Most chunks that one client may be writing at once."},
+    // --- policy ---------------------------------------------------------------------------------
+    {.name = "policy.order",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.order; },
+     .choices = "learned|lru",
+     .doc =
+         "In which order chunks leave memory. learned: the least expected uses per second first,\n"
+         "as learned from past uses, and least recently used while that does worse; it may also\n"
+         "refuse what is worth less than all that is stored. lru: least recently used."},
+    {.name = "policy.attention_equals_rest_tokens",
+     .kind = SettingKind::kFraction,
+     .target = [](Config& c) -> SettingTarget {
+       return &c.node.core.cost.attention_equals_rest_tokens;
+     },
+     .min = 1,
+     .max = 1e12,
+     .doc =
+         "At this position in a prompt attention takes as much work as all else: parameters over\n"
+         "(2 x layers x width). The default is that of Llama 3 8B."},
+    {.name = "policy.tenants",
+     .kind = SettingKind::kTenants,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.tenants; },
+     .doc = "Quotas of tenants, \"NAME memory=4GiB..8GiB disk=..20GiB\": what a tenant is sure of\n"
+            "and the most that it may have. What it does not use of the former is lent to others.\n"
+            "Guarantees of memory add up to the arena at most, those of disk to half of the tier."},
+    {.name = "policy.hint_keep_max",
+     .kind = SettingKind::kDuration,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.hints.keep_max; },
+     .min = 1,
+     .max = kDay,
+     .doc = "The longest time for which a hint keeps a chunk in memory."},
+    {.name = "policy.hint_fraction_max",
+     .kind = SettingKind::kFraction,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.hints.kept_fraction_max; },
+     .min = 0,
+     .max = 1,
+     .doc =
+         "Share of what a tenant is sure of (of the arena, without quotas) that hints may keep."},
+    {.name = "policy.explain_records",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.explain_records; },
+     .min = 0,
+     .max = 1 << 26,
+     .doc = "So many chunks that left are remembered, to explain why they are not there; about 32\n"
+            "bytes each."},
     // --- disk -----------------------------------------------------------------------------------
     {.name = "disk.paths",
      .flag = "--disk",

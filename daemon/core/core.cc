@@ -41,6 +41,7 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
   for (const TenantLimits& tenant : options.tenants) {
     group_of_tenant_[tenant.tenant] = catalog_.AddGroup();
   }
+  pinned_bytes_.resize(catalog_.group_count());
 }
 
 // --- sessions -----------------------------------------------------------------------------------
@@ -477,7 +478,7 @@ ChunkIndex Core::Attach(SpaceHandle handle, const KeyHash& key, const KeyHash& p
   catalog_.AddBlock(chunk, block);
   space.stats.resident_bytes += record.bytes;
   if (catalog_.chunk(chunk).pinned) {
-    stats_.pinned_bytes += record.bytes;
+    AddPinned(handle, record.bytes);
     blocks_->SetFlags(block, kBlockFlagPinned);
   }
   if (IsComplete(space, chunk)) catalog_.SetVisible(chunk);

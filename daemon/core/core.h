@@ -263,6 +263,8 @@ class Core {
   void FreeChunk(ChunkIndex chunk);
   void AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* result) const;
   uint64_t ChunkBytes(ChunkIndex chunk) const;
+  void AddPinned(SpaceHandle space, uint64_t bytes);
+  void SubtractPinned(SpaceHandle space, uint64_t bytes);
   bool IsOnDisk(ChunkIndex chunk) const;
   uint64_t InFlightMax(uint64_t limit) const;
   bool WritesToDisk() const {
@@ -309,6 +311,7 @@ class Core {
   ExtentAllocator allocator_;
   Catalog catalog_;
   TenantShares shares_;
+  std::vector<uint64_t> pinned_bytes_;  // by group
   absl::flat_hash_map<std::string, GroupIndex> group_of_tenant_;
   DepartureLog departures_;
   MonotonicTime latest_;  // the time of the latest call that had one

@@ -32,12 +32,12 @@ absl::StatusOr<uint32_t> Core::SetPinned(SpaceHandle handle, std::span<const Key
     ++found;
     if (catalog_.chunk(chunk).pinned == pinned) continue;
     const uint64_t bytes = ChunkBytes(chunk);
-    if (pinned && stats_.pinned_bytes + bytes > pinned_bytes_max) {
+    if (pinned && pinned_bytes_[catalog_.GroupOf(handle)] + bytes > pinned_bytes_max) {
       return absl::ResourceExhaustedError(
           absl::StrCat("pinned chunks would exceed their share of ", pinned_bytes_max,
                        " bytes (pinned_fraction_max) after ", found - 1, " chunks"));
     }
-    stats_.pinned_bytes = pinned ? stats_.pinned_bytes + bytes : stats_.pinned_bytes - bytes;
+    pinned ? AddPinned(handle, bytes) : SubtractPinned(handle, bytes);
     catalog_.SetPinned(chunk, pinned);
     catalog_.ForEachBlock(
         chunk, [&](BlockIndex block) { blocks_->SetFlags(block, pinned ? kBlockFlagPinned : 0); });
@@ -69,7 +69,7 @@ void Core::RemoveChunk(ChunkIndex chunk, RemovalCause cause) {
   Space& space = *spaces_[catalog_.chunk(chunk).space];
   ++space.stats.removed_chunks[static_cast<size_t>(cause)];
   if (catalog_.chunk(chunk).pinned) {
-    stats_.pinned_bytes -= ChunkBytes(chunk);
+    SubtractPinned(leaving.space, ChunkBytes(chunk));
     catalog_.SetPinned(chunk, false);
   }
   // A killed daemon must not find again what was removed, even while a reader still holds it.
@@ -88,6 +88,16 @@ void Core::FreeChunk(ChunkIndex chunk) {
   });
   --space.stats.resident_chunks;
   catalog_.Erase(chunk);
+}
+
+void Core::AddPinned(SpaceHandle space, uint64_t bytes) {
+  pinned_bytes_[catalog_.GroupOf(space)] += bytes;
+  stats_.pinned_bytes += bytes;
+}
+
+void Core::SubtractPinned(SpaceHandle space, uint64_t bytes) {
+  pinned_bytes_[catalog_.GroupOf(space)] -= bytes;
+  stats_.pinned_bytes -= bytes;
 }
 
 uint64_t Core::ChunkBytes(ChunkIndex chunk) const {
@@ -316,7 +326,7 @@ bool Core::RecoverBlock(BlockIndex block, const BlockRecord& record, MonotonicTi
   if ((record.flags & kBlockFlagPinned) != 0 && !catalog_.chunk(chunk).pinned) {
     // A kill may have come between the flags of two parts.
     catalog_.SetPinned(chunk, true);
-    stats_.pinned_bytes += ChunkBytes(chunk);
+    AddPinned(space, ChunkBytes(chunk));
     catalog_.ForEachBlock(chunk, [&](BlockIndex b) { blocks_->SetFlags(b, kBlockFlagPinned); });
   }
   catalog_.Touch(chunk, used);

@@ -106,6 +106,7 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   AddSpaces(snapshot, &families);
   AddTier(snapshot.core, &families);
   AddCore(snapshot, &families);
+  AddPolicy(snapshot.core, &families);
   AddDisk(snapshot, &families);
   AddLocalServer(snapshot.local, &families);
   return families;
@@ -219,6 +220,12 @@ void NodeCollector::AddCore(const Snapshot& snapshot, Families* families) {
   families->push_back(Counter("larder_reservations_without_space_total",
                               "Reservations refused since nothing more could be evicted.",
                               stats.reserve_no_space));
+  families->push_back(Counter("larder_reservations_refused_total",
+                              "Reservations refused since what is stored is worth more.",
+                              stats.reserve_refused));
+  families->push_back(Counter("larder_reservations_over_quota_total",
+                              "Reservations refused since the tenant is at its ceiling.",
+                              stats.reserve_over_quota));
   families->push_back(Counter("larder_reservations_expired_total",
                               "Reservations not committed by their deadline.",
                               stats.expired_reservations));
@@ -229,6 +236,38 @@ void NodeCollector::AddCore(const Snapshot& snapshot, Families* families) {
   }
   families->push_back(Family("larder_removed_chunks_total", "Chunks removed, by cause.",
                              MetricType::Counter, std::move(removals)));
+}
+
+void NodeCollector::AddPolicy(const CoreStats& stats, Families* families) {
+  const auto hints = [](const char* answer, uint64_t chunks) {
+    return LabelledValue{.labels = {{"answer", answer}}, .value = static_cast<double>(chunks)};
+  };
+  families->push_back(
+      Family("larder_hints_total", "Chunks of which hints said something.", MetricType::Counter,
+             {hints("accepted", stats.hints_accepted), hints("clipped", stats.hints_clipped),
+              hints("refused", stats.hints_refused)}));
+  using Group = CoreStats::Group;
+  const auto add = [&](const char* name, const char* help, MetricType type, auto value) {
+    std::vector<LabelledValue> values;
+    for (const Group& group : stats.groups) {
+      values.push_back({.labels = {{"tenant", group.tenant.empty() ? "other" : group.tenant}},
+                        .value = static_cast<double>(value(group))});
+    }
+    families->push_back(Family(name, help, type, std::move(values)));
+  };
+  using enum MetricType;
+  add("larder_tenant_memory_bytes", "Bytes of memory that a tenant with quotas has.", Gauge,
+      [](const Group& group) { return group.memory_bytes; });
+  add("larder_tenant_disk_bytes", "Bytes of disk that a tenant with quotas has.", Gauge,
+      [](const Group& group) { return group.disk_bytes; });
+  add("larder_tenant_kept_bytes", "Bytes kept because of hints.", Gauge,
+      [](const Group& group) { return group.kept_bytes; });
+  add("larder_policy_learned_order",
+      "1 while chunks leave in the learned order, 0 while in least-recently-used order.", Gauge,
+      [](const Group& group) { return group.policy.learned_order ? 1 : 0; });
+  add("larder_policy_suspensions_total",
+      "How often the learned order did worse than least-recently-used order and was left.", Counter,
+      [](const Group& group) { return group.policy.trust_suspensions; });
 }
 
 void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
@@ -270,6 +309,8 @@ void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
   counter("larder_disk_failed_writes_total", "Writes that failed.", disk.failed_writes);
   counter("larder_disk_refused_by_admission_total", "Chunks that were not worth a write.",
           core.refused_admission);
+  counter("larder_disk_refused_by_ceiling_total",
+          "Chunks not written since their tenant is at its ceiling.", disk.refused_ceiling);
   counter("larder_disk_refused_by_budget_total", "Writes refused by the endurance budget.",
           disk.refused_budget);
 }

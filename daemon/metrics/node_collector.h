@@ -49,6 +49,7 @@ class NodeCollector final : public prometheus::Collectable {
   static void AddSpaces(const Snapshot& snapshot, Families* families);
   static void AddTier(const CoreStats& stats, Families* families);
   static void AddCore(const Snapshot& snapshot, Families* families);
+  static void AddPolicy(const CoreStats& stats, Families* families);
   static void AddDisk(const Snapshot& snapshot, Families* families);
   static void AddLocalServer(const LocalServerStats& stats, Families* families);
 

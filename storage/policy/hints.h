@@ -14,17 +14,17 @@ enum class ChunkPriority : uint8_t { kLow, kNormal, kHigh };
 // others: whatever is kept for a hint shares a part of what its tenant may have.
 struct Hints {
   // Stay for so long, unless nothing else of the tenant can go (a soft pin).
-  std::optional<absl::Duration> keep;
+  std::optional<absl::Duration> keep = {};
   // It will be used again in about so long: stay until then and a bit.
-  std::optional<absl::Duration> next_use;
+  std::optional<absl::Duration> next_use = {};
   // It won't be used again: leave first, until somebody uses it all the same.
   bool no_next_use = false;
   // Its session has ended: the same for the end of the prefix that no other session shares.
   bool session_end = false;
   // Expire after so long, if it would not sooner.
-  std::optional<absl::Duration> ttl;
+  std::optional<absl::Duration> ttl = {};
   // Low: leave before others. High: stay for two minutes after each use, as with `keep`.
-  std::optional<ChunkPriority> priority;
+  std::optional<ChunkPriority> priority = {};
   // Stay until unpinned, whatever comes (a hard pin).
   bool pin = false;
 };

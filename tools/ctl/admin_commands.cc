@@ -139,6 +139,25 @@ absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation) {
   return HasProblem(response) ? ExitCode::kFailed : ExitCode::kOk;
 }
 
+absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation) {
+  AdminClient admin = Connect(invocation);
+  ASSIGN_OR_RETURN(const v1::SpaceStatus space, FindSpace(admin, invocation.space.id));
+  v1::KeysRequest request;
+  request.set_space_id(space.space_id());
+  for (const std::string& key : invocation.keys.keys) request.add_keys(key);
+  for (const std::string& hash : invocation.keys.hashes) request.add_key_hashes(hash);
+  ASSIGN_OR_RETURN(const v1::ExplainResponse response,
+                   admin.Call(&v1::Admin::Stub::Explain, request));
+  if (invocation.json) {
+    Print(ToText(ToJson(response)));
+    return ExitCode::kOk;
+  }
+  for (const v1::Explanation& explanation : response.explanations()) {
+    Print(absl::StrCat(explanation.key_hash(), ": ", Printable(explanation.text()), "\n"));
+  }
+  return ExitCode::kOk;
+}
+
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation) {
   AdminClient admin = Connect(invocation);
   RETURN_IF_ERROR(admin.Call(&v1::Admin::Stub::Drain, v1::DrainRequest()).status());

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -37,7 +38,7 @@ constexpr size_t kHashDigits = 32;
 
 // What CLI11 fills in before it is checked.
 struct RawOptions {
-  std::string timeout, ttl, interval = "1s";
+  std::string timeout, ttl, keep, next_use, interval = "1s";
   std::vector<std::string> keys;
   std::string parent, hash_prefix, space;
   bool keys_are_hashes = false, all_chunks = false;
@@ -147,6 +148,23 @@ void DeclareMatch(CLI::App* app, Invocation* invocation, RawOptions* raw) {
   DeclareEngineSpace(app, invocation, raw);
 }
 
+void DeclareHint(CLI::App* app, Invocation* invocation, RawOptions* raw) {
+  DeclareKeys(app, raw, "Keys of chunks, shallowest first, in hexadecimal");
+  app->add_option("--keep", raw->keep, "Stay for so long, unless nothing else can go")
+      ->type_name("DURATION");
+  app->add_option("--next-use", raw->next_use, "Will be used again in about so long")
+      ->type_name("DURATION");
+  app->add_flag("--no-next-use", invocation->no_next_use, "Won't be used again: leave first");
+  app->add_flag("--session-end", invocation->session_end,
+                "The same, for what no other session shares");
+  app->add_option("--ttl", raw->ttl, "Expire after so long")->type_name("DURATION");
+  app->add_option("--priority", invocation->priority, "Leave before others, or after")
+      ->check(CLI::IsMember({"low", "normal", "high"}))
+      ->type_name("low|normal|high");
+  app->add_flag("--pin", invocation->pin, "Stay until unpinned");
+  DeclareEngineSpace(app, invocation, raw);
+}
+
 void DeclarePut(CLI::App* app, Invocation* invocation, RawOptions* raw) {
   app->add_option("FILE", invocation->file, "Payload of the chunks, one after the other")
       ->required()
@@ -223,6 +241,8 @@ constexpr CommandSpec kCommands[] = {
     {Command::kSpaces, "spaces", "The spaces and what happened in them", DeclareNothing},
     {Command::kChunks, "chunks", "The stored chunks", DeclareChunks},
     {Command::kInspect, "inspect", "Everything about one chunk", DeclareInspect},
+    {Command::kExplain, "explain", "Why chunks are stored or not", DeclareManyKeys},
+    {Command::kHint, "hint", "Says what is known of the future of chunks", DeclareHint},
     {Command::kMatch, "match", "How much of a prefix is stored", DeclareMatch},
     {Command::kPut, "put", "Stores a file as a chunk, or as several", DeclarePut},
     {Command::kGet, "get", "Writes a chunk's payload to a file, verified", DeclareGet},
@@ -328,6 +348,17 @@ absl::Status CheckTimes(const RawOptions& raw, Invocation* invocation) {
       return absl::InvalidArgumentError("--ttl: must be at least 1ms");
     }
     invocation->ttl = *ttl;
+  }
+  for (const auto& [option, text, target] :
+       {std::tuple("--keep", &raw.keep, &invocation->keep),
+        std::tuple("--next-use", &raw.next_use, &invocation->next_use)}) {
+    if (text->empty()) continue;
+    const absl::StatusOr<absl::Duration> span = ParseTimeSpan(*text);
+    RETURN_IF_ERROR(Annotate(span.status(), option));
+    if (*span < absl::Milliseconds(1)) {
+      return absl::InvalidArgumentError(absl::StrCat(option, ": must be at least 1ms"));
+    }
+    *target = *span;
   }
   const absl::StatusOr<absl::Duration> interval = ParseTimeSpan(raw.interval);
   RETURN_IF_ERROR(Annotate(interval.status(), "--interval"));

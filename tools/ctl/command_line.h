@@ -48,6 +48,8 @@ struct Invocation {
     kSpaces,
     kChunks,
     kInspect,
+    kExplain,
+    kHint,
     kMatch,
     kPut,
     kGet,
@@ -92,6 +94,11 @@ struct Invocation {
   uint32_t depth = 0;
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
+
+  // hint; durations of zero say nothing
+  absl::Duration keep, next_use;
+  bool no_next_use = false, session_end = false;
+  std::string priority;  // low, normal, high or empty
 
   bool yes = false;  // clear
 

@@ -13,6 +13,7 @@ absl::StatusOr<ExitCode> RunStatus(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunSpaces(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunChunks(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunVersion(const Invocation& invocation);
 
@@ -25,6 +26,7 @@ absl::StatusOr<ExitCode> RunVerify(const Invocation& invocation);
 
 // On the path that engines take (store_commands.cc).
 absl::StatusOr<ExitCode> RunMatch(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunHint(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunPut(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunGet(const Invocation& invocation);
 

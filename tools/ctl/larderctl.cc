@@ -29,6 +29,10 @@ absl::StatusOr<ExitCode> Dispatch(const Invocation& invocation) {
       return RunChunks(invocation);
     case Command::kInspect:
       return RunInspect(invocation);
+    case Command::kExplain:
+      return RunExplain(invocation);
+    case Command::kHint:
+      return RunHint(invocation);
     case Command::kMatch:
       return RunMatch(invocation);
     case Command::kPut:

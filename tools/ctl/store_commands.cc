@@ -218,6 +218,39 @@ absl::StatusOr<ExitCode> RunMatch(const Invocation& invocation) {
   return ExitCode::kOk;
 }
 
+absl::StatusOr<ExitCode> RunHint(const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const std::string joined, JoinKeys(invocation.keys.keys));
+  ChunkHints hints;
+  if (invocation.keep > absl::ZeroDuration()) hints.keep = invocation.keep;
+  if (invocation.next_use > absl::ZeroDuration()) hints.next_use = invocation.next_use;
+  if (invocation.ttl != absl::InfiniteDuration()) hints.ttl = invocation.ttl;
+  hints.no_next_use = invocation.no_next_use;
+  hints.session_end = invocation.session_end;
+  hints.pin = invocation.pin;
+  if (invocation.priority == "low") hints.priority = HintPriority::kLow;
+  if (invocation.priority == "normal") hints.priority = HintPriority::kNormal;
+  if (invocation.priority == "high") hints.priority = HintPriority::kHigh;
+  if (hints.empty()) return absl::InvalidArgumentError("no hint is given; \"hint --help\"");
+  ASSIGN_OR_RETURN(Store store, OpenStore(invocation));
+  const size_t asked = invocation.keys.keys.size();
+  const absl::StatusOr<HintAnswers> answers =
+      store.space.Hint(KeySpan(Bytes(joined).data(), joined.size() / asked, asked), hints);
+  RETURN_IF_ERROR(FromClient(*store.client, answers.status()));
+  if (invocation.json) {
+    std::fputs(ToText({{"asked", asked},
+                       {"found", answers->found},
+                       {"accepted", answers->accepted},
+                       {"clipped", answers->clipped},
+                       {"refused", answers->refused}})
+                   .c_str(),
+               stdout);
+  } else {
+    std::printf("%u of %zu chunks found: %u accepted, %u clipped, %u refused\n", answers->found,
+                asked, answers->accepted, answers->clipped, answers->refused);
+  }
+  return answers->found == asked && answers->refused == 0 ? ExitCode::kOk : ExitCode::kFailed;
+}
+
 absl::StatusOr<ExitCode> RunPut(const Invocation& invocation) {
   ASSIGN_OR_RETURN(Store store, OpenStore(invocation));
   const Manifest& manifest = store.space.manifest();

@@ -1,5 +1,6 @@
 // The daemon's own policy as a simulated cache.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "common/hash.h"
@@ -25,20 +26,22 @@ class LarderCache final : public CacheModel {
 
   void Serve(const TraceRequest& request) override {
     const auto blocks = trace_.blocks_of(request);
-    size_t kept = 0;
-    while (kept < blocks.size() && present_[blocks[kept]]) ++kept;
-    const size_t hits = kept;
-    Touch(blocks.subspan(0, hits), request.time);
-    // Of what is stored only the last block can be a victim; the others have a successor.
+    size_t hits = 0;
+    while (hits < blocks.size() && present_[blocks[hits]]) ++hits;
+    // Of what is held only the last block could be a victim; the others have a successor.
     held_ = hits > 0 ? blocks[hits - 1] : kNoBlockNumber;
-    while (kept < blocks.size() && Store(request, kept)) ++kept;
-    held_ = kNoBlockNumber;
-    if (hits > 0 && children_[blocks[hits - 1]] == 0) policy_.Reconsider(blocks[hits - 1]);
+    Touch(blocks.subspan(0, hits), request.time);
+    size_t kept = hits;
+    while (kept < blocks.size() && MakeRoom(request, kept)) ++kept;
     for (size_t i = blocks.size(); i > kept; --i) {
       policy_.Refuse(TraitsOf(request, i - 1), request.time);
       left_.push_back(blocks[i - 1]);
     }
+    for (size_t i = hits; i < kept; ++i) Store(request, i);
     Touch(blocks.subspan(hits, kept - hits), request.time);
+    if (held_ == kNoBlockNumber) return;
+    const uint32_t released = std::exchange(held_, kNoBlockNumber);
+    if (MayGo(released)) policy_.Reconsider(released);
   }
 
  private:
@@ -46,31 +49,33 @@ class LarderCache final : public CacheModel {
   static constexpr uint8_t kFullBlock = 0;
   static constexpr uint8_t kPartialBlock = 1;
 
+  bool MayGo(uint32_t block) const { return children_[block] == 0 && block != held_; }
+
   void Touch(std::span<const uint32_t> blocks, MonotonicTime now) {
     for (size_t i = blocks.size(); i > 0; --i) {
-      policy_.Touch(blocks[i - 1], children_[blocks[i - 1]] == 0, now);
+      policy_.Touch(blocks[i - 1], MayGo(blocks[i - 1]), now);
     }
   }
 
-  bool Store(const TraceRequest& request, size_t position) {
-    const uint32_t block = trace_.blocks_of(request)[position];
-    const ChunkTraits traits = TraitsOf(request, position);
+  bool MakeRoom(const TraceRequest& request, size_t position) {
     if (count_ >= capacity_) {
-      const uint32_t victim = policy_.Victim(request.time, kLooksMax, [this](uint32_t candidate) {
-        return children_[candidate] == 0 && candidate != held_;
-      });
-      if (victim == EvictionPolicy::kNone || !policy_.Admits(traits, victim, request.time)) {
-        return false;
-      }
+      const uint32_t victim = policy_.Victim(
+          request.time, kLooksMax, [this](uint32_t candidate) { return MayGo(candidate); });
+      if (victim == EvictionPolicy::kNone) return false;
+      if (!policy_.Admits(TraitsOf(request, position), victim, request.time)) return false;
       Evict(victim);
     }
-    policy_.Insert(block, traits, request.time);
-    present_[block] = true;
     ++count_;
+    return true;
+  }
+
+  void Store(const TraceRequest& request, size_t position) {
+    const uint32_t block = trace_.blocks_of(request)[position];
+    policy_.Insert(block, TraitsOf(request, position), request.time);
+    present_[block] = true;
     ++stored_;
     const uint32_t parent = trace_.parent[block];
     if (parent != kNoBlockNumber) ++children_[parent];
-    return true;
   }
 
   void Evict(uint32_t block) {
@@ -79,7 +84,9 @@ class LarderCache final : public CacheModel {
     --count_;
     left_.push_back(block);
     const uint32_t parent = trace_.parent[block];
-    if (parent != kNoBlockNumber && --children_[parent] == 0) policy_.Reconsider(parent);
+    if (parent == kNoBlockNumber) return;
+    --children_[parent];
+    if (MayGo(parent)) policy_.Reconsider(parent);
   }
 
   ChunkTraits TraitsOf(const TraceRequest& request, size_t position) const {

@@ -105,6 +105,13 @@ sessions_max = 11
 spaces_max = 12
 leases_per_session_max = 13
 reservations_per_session_max = 14
+[policy]
+order = "lru"
+attention_equals_rest_tokens = 1000.5
+tenants = ["acme memory=1GiB..2GiB disk=..20GiB", "lab"]
+hint_keep_max = "1m"
+hint_fraction_max = 0.5
+explain_records = 15
 [disk]
 paths = "/a,/dev/b:/c"
 capacity = "1GiB"
@@ -207,6 +214,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"local.mode", "0o660", "must be four octal digits"},
         BadValue{"local.allowed_users", "\"root\"", "must be a list"},
         BadValue{"local.allowed_users", "[1.5]", "must be a list"},
+        BadValue{"policy.tenants", "\"acme\"", "must be a list"},
+        BadValue{"policy.tenants", "[\"acme mem=1..2\"]", "neither memory= nor disk="},
+        BadValue{"policy.tenants", "[\"acme memory=1\"]", "no \"..\""},
+        BadValue{"policy.tenants", "[\"acme memory=x..\"]", "is not a size"},
+        BadValue{"policy.tenants", "[\"acme memory=2..1\"]", "below what is guaranteed"},
+        BadValue{"policy.tenants", "[\"a\", \"a\"]", "is there twice"},
+        BadValue{"policy.tenants", "[\"acme memory=1PiB..\"]", "is not a size"},
+        BadValue{"policy.tenants", "[\"acme memory=900TiB..\"]", "exceed the arena's"},
+        BadValue{"policy.tenants", "[\"acme disk=900TiB..\"]", "half of the disk tier"},
+        BadValue{"policy.order", "\"arc\"", "is none of learned, lru"},
         BadValue{"local.allowed_users", "[\"a,b\"]", "must be a list"},
         BadValue{"log.level", "true", "must be text"},
         BadValue{"arena.bytes", "1979-05-27", "is a date or time"},
