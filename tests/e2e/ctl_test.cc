@@ -209,6 +209,28 @@ TEST_F(CtlTest, PinsAndRemovesWhatItIsTold) {
   EXPECT_EQ(target_.RunStore({"match", kKeyA, kKeyB, kKeyC, "--json"}).json()["chunks"], 2);
 }
 
+TEST_F(CtlTest, SaysOfChunksWhatIsToComeAndWhyTheyAreGone) {
+  ASSERT_NO_FATAL_FAILURE(PutChain());
+  const Ended hint = target_.RunStore({"hint", kKeyA, kKeyB, "--keep=24h", "--json"});
+  EXPECT_EQ(hint.end, "exit 0") << hint.output;
+  EXPECT_EQ(hint.json()["found"], 2) << hint.output;
+  EXPECT_EQ(hint.json()["clipped"], 2) << "not for as long as that";
+  EXPECT_EQ(target_.RunStore({"hint", kKeyA, "--keep=1s", "--no-next-use"}).end, "exit 2");
+  EXPECT_EQ(target_.RunStore({"hint", kKeyA}).end, "exit 2");
+
+  ASSERT_EQ(target_.Run({"remove", kKeyC}).end, "exit 0");
+  const Ended explained = target_.Run({"explain", kKeyA, kKeyC, kKeyMissing, "--json"});
+  ASSERT_EQ(explained.end, "exit 0") << explained.output;
+  const Json list = explained.json()["explanations"];
+  ASSERT_EQ(list.size(), 3u) << explained.output;
+  EXPECT_EQ(list[0]["state"], "stored");
+  EXPECT_EQ(list[1]["state"], "gone");
+  EXPECT_EQ(list[1]["reason"], "removed");
+  EXPECT_EQ(list[2]["state"], "unknown");
+  EXPECT_THAT(target_.Run({"explain", kKeyC}).output, HasSubstr("a caller removed it"));
+  EXPECT_EQ(target_.Run({"status", "--json"}).json()["hints_clipped"], 2);
+}
+
 TEST_F(CtlTest, AMissLeavesNoFile) {
   ASSERT_NO_FATAL_FAILURE(PutChain());
   const std::string out = target_.path("out");

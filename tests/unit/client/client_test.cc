@@ -197,6 +197,25 @@ TEST_P(ClientTest, PinnedChunksStayAndBadCallsAreNamed) {
   EXPECT_EQ(client_->Stats()->leases, 0u);
 }
 
+TEST_P(ClientTest, HintsAreAnswered) {
+  const auto keys = TestKeys(7, 3);
+  ChunkBuffers sources(3, ChunkBytes());
+  PutOptions options;
+  options.category = 3;
+  options.hints.next_use = absl::Seconds(3);
+  const PutResult put = space_->Put(keys, sources.sources(), options);
+  ASSERT_EQ(put.stored, 3u) << put.status;
+  EXPECT_EQ(put.hints.accepted, 3u);
+  EXPECT_EQ(space_->Hint(keys, {.keep = absl::Hours(100)})->clipped, 3u);
+  EXPECT_EQ(space_->Hint(TestKeys(99, 2), {.priority = HintPriority::kHigh})->found, 0u);
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Hint(keys, {.ttl = absl::ZeroDuration()}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      space_->Hint(keys, {.keep = absl::Seconds(1), .session_end = true}).status()));
+  options.category = 4;
+  EXPECT_TRUE(absl::IsInvalidArgument(space_->Put(keys, sources.sources(), options).status));
+  EXPECT_EQ(space_->Hint(keys, {.session_end = true})->accepted, 3u);
+}
+
 TEST_P(ClientTest, AnotherManifestIsAnotherSpaceAndSaysSo) {
   const auto keys = TestKeys(9, 1);
   ChunkBuffers sources(1, ChunkBytes());

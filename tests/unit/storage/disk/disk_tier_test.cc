@@ -217,6 +217,54 @@ TEST_F(BudgetTest, WritesStayWithinTheEnduranceBudget) {
   EXPECT_GT(tier_.Stats().refused_budget, 0u);
 }
 
+// Group 1 has kSpace, group 2 has kOther; nobody has quotas in the other tests.
+class DiskQuotaTest : public DiskTierTest {
+ protected:
+  static constexpr uint32_t kOther = 4;
+  static constexpr uint64_t kRecord = 61'440;  // DiskRecordBytes(kPayloadBytes)
+
+  DiskQuotaTest()
+      : DiskTierTest({.groups = {{.guaranteed = 10 * kRecord}, {.ceiling = 3 * kRecord}},
+                      .capacity_bytes = 8 * kSegmentBytes}) {
+    tier_.SetGroup(kSpace, 1);
+    tier_.SetGroup(kOther, 2);
+  }
+  bool WriteOther(uint64_t number, uint32_t space) {
+    const DiskTier::Ordered ordered = tier_.Write(space, RecordOf(number), kArea, 0, now_);
+    if (ordered.token == 0) return false;
+    (void)Settle();
+    return true;
+  }
+};
+
+TEST_F(DiskQuotaTest, ACeilingIsNotExceeded) {
+  ASSERT_EQ(DiskRecordBytes(kPayloadBytes), kRecord);
+  AddDevice(8);
+  uint64_t written = 0;
+  for (uint64_t number = 0; number < 10; ++number) written += WriteOther(number, kOther) ? 1 : 0;
+  EXPECT_EQ(written, 3u);
+  EXPECT_EQ(tier_.GroupBytes(2), 3 * kRecord);
+  EXPECT_EQ(tier_.Stats().refused_ceiling, 7u);
+  EXPECT_TRUE(tier_.Remove(kOther, KeyOf(0)));
+  EXPECT_TRUE(WriteOther(11, kOther));
+}
+
+TEST_F(DiskQuotaTest, ReclaimingKeepsWhatIsGuaranteed) {
+  AddDevice(8);
+  for (uint64_t number = 0; number < 20; ++number) ASSERT_TRUE(Write(RecordOf(number)));
+  uint64_t dropped_of_others = 0;
+  for (uint64_t number = 1000; number < 2000; ++number) {
+    EXPECT_TRUE(WriteOther(number, /*space=*/9));
+    for (const DiskTier::Dropped& dropped : tier_.TakeDropped()) {
+      EXPECT_FALSE(dropped.corrupt);
+      if (dropped.space == 9) ++dropped_of_others;
+    }
+  }
+  EXPECT_GE(tier_.GroupBytes(1), 9 * kRecord);
+  EXPECT_LE(tier_.GroupBytes(1), 10 * kRecord);
+  EXPECT_GT(dropped_of_others, 500u) << "who is told what went";
+}
+
 // Random operations against what a simple model says.
 TEST_F(DiskTierTest, RandomOperationsNeverMisplaceARecord) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
