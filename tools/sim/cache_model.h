@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/policy/recompute_cost.h"
 #include "tools/sim/block_trace.h"
-#include "tools/sim/cost_model.h"
 
 namespace larder {
 

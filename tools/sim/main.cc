@@ -17,6 +17,7 @@
 #include "tools/console/units.h"
 #include "tools/sim/block_trace.h"
 #include "tools/sim/cache_model.h"
+#include "tools/sim/insight_check.h"
 #include "tools/sim/report.h"
 #include "tools/sim/simulation.h"
 #include "tools/workload/generator.h"
@@ -44,6 +45,7 @@ struct Flags {
   std::vector<std::string> policies;
   std::optional<double> disk_capacity_pct;
   SimulationOptions options;
+  bool insight = false;
   bool json = false;
   std::string plot;
 };
@@ -107,6 +109,8 @@ void DeclareCaches(CLI::App& app, Flags& flags) {
                  absl::StrCat("What is written to it: ", kDiskAdmissionNames))
       ->capture_default_str()
       ->type_name("NAME");
+  app.add_flag("--insight", flags.insight,
+               "Compare the daemon's estimates for memory of these capacities with the simulator");
   app.add_flag("--json", flags.json, "Print one JSON object instead of a table");
   app.add_option("--plot", flags.plot, "Also write the curves as an SVG picture")
       ->type_name("FILE");
@@ -159,6 +163,23 @@ absl::StatusOr<std::vector<Capacity>> Capacities(const Flags& flags, uint64_t bl
   return capacities;
 }
 
+absl::StatusOr<InsightCheck> RunInsightCheck(Flags& flags) {
+  ASSIGN_OR_RETURN(const BlockTrace trace, LoadWorkload(flags));
+  flags.options.block_bytes = flags.block_tokens * flags.bytes_per_token;
+  ASSIGN_OR_RETURN(const std::vector<Capacity> capacities,
+                   Capacities(flags, flags.options.block_bytes, trace.unique_blocks()));
+  flags.options.disk_capacity_blocks = static_cast<size_t>(
+      static_cast<double>(trace.unique_blocks()) * flags.disk_capacity_pct.value_or(0) / 100);
+  InsightCheck check;
+  for (const Capacity& capacity : capacities) {
+    flags.options.capacity_blocks = capacity.blocks;
+    RETURN_IF_ERROR(AddInsightCheck(trace, flags.options, capacity.percent, flags.seed,
+                                    SystemClock::Get(), &check));
+  }
+  check.ns_per_access /= static_cast<double>(capacities.size());
+  return check;
+}
+
 absl::StatusOr<SimulationReport> Run(Flags& flags) {
   ASSIGN_OR_RETURN(const BlockTrace trace, LoadWorkload(flags));
   SimulationReport report{.workload = flags.trace.empty() ? flags.generate : flags.trace,
@@ -207,6 +228,17 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
 }
 
+int PrintInsight(Flags& flags) {
+  const absl::StatusOr<InsightCheck> check = RunInsightCheck(flags);
+  if (!check.ok()) return Fail(check.status());
+  if (flags.json) {
+    std::printf("%s\n", InsightCheckJson(*check).c_str());
+  } else {
+    PrintInsightCheck(*check, stdout);
+  }
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Replays a trace against cache policies, Larder's own and others.", "larder-sim");
   app.footer("Exit codes: 0 done, 1 something failed, 2 bad usage or a bad trace.");
@@ -218,6 +250,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
+  if (flags.insight) return PrintInsight(flags);
   const absl::StatusOr<SimulationReport> report = Run(flags);
   if (!report.ok()) return Fail(report.status());
   if (flags.json) {
