@@ -33,7 +33,8 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
       unix_ms_at_zero_(unix_ms - now.nanoseconds / 1'000'000),
       allocator_(options.backed_bytes, options.granule_bytes),
       catalog_(options.hash_seed),
-      disk_admission_(options.disk_admission) {
+      disk_admission_(options.disk_admission),
+      insight_({.memory_bytes = options.data_bytes, .seed = options.hash_seed}) {
   stats_.data_bytes = options.data_bytes;
 }
 
@@ -94,6 +95,7 @@ absl::StatusOr<SpaceHandle> Core::OpenSpace(const SpaceDescription& description)
   space->description = description;
   space->whole_payload_bytes = description.manifest.PayloadBytes(description.manifest.WholePart());
   space_by_id_[id] = space->handle;
+  insight_.AddSpace(space->handle, description.tenant);
   spaces_.push_back(std::move(space));
   return spaces_.back()->handle;
 }
@@ -128,6 +130,15 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
   const uint64_t hits = in_memory + CountOnDisk(handle, keys.subspan(in_memory), touch, now);
+  if (touch) {
+    insight_.OnRequest({.space = handle,
+                        .keys = keys,
+                        .chunk_bytes = MeanChunkBytes(*space),
+                        .tokens_per_chunk = space->description.manifest.tokens_per_chunk,
+                        .found_in_memory = static_cast<uint32_t>(in_memory),
+                        .found = static_cast<uint32_t>(hits)},
+                       now);
+  }
   const uint64_t misses = keys.size() - hits;
   SpaceStats& stats = space->stats;
   ++stats.lookups;
@@ -141,6 +152,13 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
                      .memory_chunks = static_cast<uint32_t>(in_memory),
                      .tokens = hits * tokens_per_chunk,
                      .bytes = hits * space->whole_payload_bytes};
+}
+
+uint64_t Core::MeanChunkBytes(const Space& space) const {
+  const SpaceStats& stats = space.stats;
+  const uint64_t bytes = stats.resident_chunks == 0 ? space.whole_payload_bytes
+                                                    : stats.resident_bytes / stats.resident_chunks;
+  return (bytes / options_.granule_bytes + 1) * options_.granule_bytes;
 }
 
 absl::StatusOr<AcquireResult> Core::Acquire(SessionId session_id, SpaceHandle handle,

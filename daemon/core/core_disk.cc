@@ -22,6 +22,7 @@ Part PartOfDisk(const DiskRecord& record) {
 
 void Core::AttachDisk(std::unique_ptr<DiskTier> disk) {
   disk_ = std::move(disk);
+  insight_.SetDiskBytes(disk_->Stats().capacity_bytes);
   if (options_.disk_mode == DiskMode::kReadOnly) {
     for (uint32_t device = 0; device < disk_->devices(); ++device) disk_->Retire(device);
   }

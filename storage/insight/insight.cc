@@ -81,26 +81,45 @@ void Insight::AddSpace(uint32_t space, absl::string_view tenant) {
 
 void Insight::OnRequest(const InsightRequest& request, MonotonicTime now) {
   if (request.keys.empty()) return;
-  if (!started_) faded_ = now;
-  if (!started_) started_ = now;
-  FadeTo(now);
-  Tenant& tenant = *tenants_[tenant_of_space_[request.space]];
+  if (!started_) started_ = faded_ = now;
+  const size_t tenant = tenant_of_space_[request.space];
+  const size_t chunks = TakeSample(
+      request,
+      std::max({memory_.curve.threshold(), tenants_[tenant]->tier.curve.threshold(),
+                unlimited_.curve.threshold(), all_ ? all_->curve.threshold() : uint64_t{0}}));
+  waiting_.push_back({.time = now,
+                      .tenant = tenant,
+                      .chunks = chunks,
+                      .total = request.keys.size(),
+                      .chunk_bytes = request.chunk_bytes,
+                      .found_in_memory = request.found_in_memory,
+                      .found = request.found});
+  while (waiting_.size() > kWaitingRequestsMax || waiting_chunks_.size() > kWaitingChunksMax) {
+    (void)Study();
+  }
+}
+
+bool Insight::Study() {
+  if (waiting_.empty()) return false;
+  const Waiting& request = waiting_.front();
+  FadeTo(request.time);
+  Tenant& tenant = *tenants_[request.tenant];
   for (Found* found : {&found_, &tenant.found}) {
-    found->uses += static_cast<double>(request.keys.size());
+    found->uses += static_cast<double>(request.total);
     found->in_memory += request.found_in_memory;
     found->in_any += request.found;
   }
-  TakeSample(request, std::max({memory_.curve.threshold(), tenant.tier.curve.threshold(),
-                                unlimited_.curve.threshold(),
-                                all_ ? all_->curve.threshold() : uint64_t{0}}));
-  const PolicyTicks ticks = ToTicks(now);
   const auto forget_nothing = [](uint32_t) {};
   Feed(
-      request, sample_, ticks, [this](uint32_t slot) { ForgetInShadows(slot); }, &memory_);
-  if (all_) Feed(request, sample_, ticks, forget_nothing, &*all_);
-  Feed(request, sample_, ticks, forget_nothing, &unlimited_);
-  Feed(request, sample_, ticks, forget_nothing, &tenant.tier);
-  FeedShadows(now);
+      request, [this](uint32_t slot) { ForgetInShadows(slot); }, &memory_);
+  if (all_) Feed(request, forget_nothing, &*all_);
+  Feed(request, forget_nothing, &unlimited_);
+  Feed(request, forget_nothing, &tenant.tier);
+  FeedShadows(request.time);
+  waiting_chunks_.erase(waiting_chunks_.begin(),
+                        waiting_chunks_.begin() + static_cast<ptrdiff_t>(request.chunks));
+  waiting_.pop_front();
+  return true;
 }
 
 void Insight::FadeTo(MonotonicTime now) {
@@ -125,14 +144,14 @@ void Insight::FadeTo(MonotonicTime now) {
   }
 }
 
-void Insight::TakeSample(const InsightRequest& request, uint64_t threshold) {
-  sample_.clear();
+size_t Insight::TakeSample(const InsightRequest& request, uint64_t threshold) {
+  const size_t before = waiting_chunks_.size();
   const uint64_t seed = SpaceSeed(options_.seed, request.space);
   for (size_t i = 0; i < request.keys.size(); ++i) {
     const uint64_t hash = SampleHash(request.keys[i].low, seed);
     if (hash > threshold) continue;
     const double first_token = static_cast<double>(i) * request.tokens_per_chunk;
-    sample_.push_back(
+    waiting_chunks_.push_back(
         {.hash = hash,
          .bytes = request.chunk_bytes,
          .recompute_cost = options_.cost.Range(first_token, first_token + request.tokens_per_chunk),
@@ -140,14 +159,14 @@ void Insight::TakeSample(const InsightRequest& request, uint64_t threshold) {
          .category = request.categories.empty() ? uint8_t{0} : request.categories[i],
          .slot = LruStack::kNone});
   }
+  return waiting_chunks_.size() - before;
 }
 
-void Insight::Feed(const InsightRequest& request, std::span<const SampledChunk> sample,
-                   PolicyTicks now, SampledCurve::Forget forget, Tier* tier) {
-  tier->chunks.assign(sample.begin(), sample.end());
-  tier->curve.Begin(request.keys.size(), request.keys.size() * request.chunk_bytes, &tier->chunks,
-                    forget);
-  tier->curve.Use(tier->chunks, now);
+void Insight::Feed(const Waiting& request, SampledCurve::Forget forget, Tier* tier) {
+  tier->chunks.assign(waiting_chunks_.begin(),
+                      waiting_chunks_.begin() + static_cast<ptrdiff_t>(request.chunks));
+  tier->curve.Begin(request.total, request.total * request.chunk_bytes, &tier->chunks, forget);
+  tier->curve.Use(tier->chunks, ToTicks(request.time));
 }
 
 void Insight::FeedShadows(MonotonicTime now) {
@@ -175,7 +194,9 @@ TierInsight Insight::ReportTier(const Tier& tier, double found) const {
           .sampled_uses = tier.curve.uses() * tier.curve.rate()};
 }
 
-InsightReport Insight::Report(MonotonicTime now) const {
+InsightReport Insight::Report(MonotonicTime now) {
+  while (Study()) {
+  }
   InsightReport report;
   if (!started_) return report;
   report.observed = now - *started_;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -95,12 +96,14 @@ struct InsightReport {
 
 // Fed with every request for a prefix; looks at a sample of the chunks, which it runs through
 // stack distances (sampled_curve.h) and through small copies of caches (shadow_cache.h). It takes
-// what is not found as computed and stored, and chunks of one space as equally large. All counts
-// fade, so that they follow the load.
+// what is not found as computed and stored. All counts fade, so that they follow the load.
+//
+// OnRequest only picks the sample out, at the cost of a hash and a comparison a chunk. The work on
+// it, one to two microseconds a sampled chunk, is done by Study, when there is time; a bounded
+// number of requests wait for it.
 //
 // Pure: time comes in as an argument and never goes back; equal calls give equal answers. Not
-// thread-safe. A chunk outside the samples costs a hash and a comparison. Memory: a fixed amount,
-// see docs/POLICY.md.
+// thread-safe. Memory: a fixed amount, see docs/POLICY.md.
 class Insight {
  public:
   // Chunks in each of the three samples (for the memory, for both tiers, for a cache without
@@ -109,6 +112,9 @@ class Insight {
   static constexpr size_t kTenantSampleMax = 1 << 10;
   // Those that come first have a curve each, all others have one together.
   static constexpr size_t kTenantsMax = 16;
+  // What waits for Study at most; what is more is worked on at once.
+  static constexpr size_t kWaitingRequestsMax = 1024;
+  static constexpr size_t kWaitingChunksMax = 1024;
 
   explicit Insight(const InsightOptions& options);
 
@@ -119,8 +125,11 @@ class Insight {
 
   // REQUIRES: the space was added.
   void OnRequest(const InsightRequest& request, MonotonicTime now);
+  // Works on the request that waits longest; false if there is none.
+  bool Study();
 
-  InsightReport Report(MonotonicTime now) const;
+  // Studies all that waits first.
+  InsightReport Report(MonotonicTime now);
 
  private:
   struct Found {
@@ -137,7 +146,7 @@ class Insight {
     uint64_t capacity_bytes;
     uint64_t largest_bytes;  // of the tiers in it
     SampledCurve curve;
-    std::vector<SampledChunk> chunks;  // of the present request
+    std::vector<SampledChunk> chunks;  // of the request that is studied
   };
   struct Tenant {
     Tenant(std::string name_in, uint64_t bytes)
@@ -153,10 +162,21 @@ class Insight {
     double hits = 0;  // weights, faded
   };
 
+  // A request of which the sample is in waiting_chunks_.
+  struct Waiting {
+    MonotonicTime time;
+    size_t tenant;
+    size_t chunks;  // in the sample
+    uint64_t total;
+    uint64_t chunk_bytes;
+    uint32_t found_in_memory;
+    uint32_t found;
+  };
+
   void FadeTo(MonotonicTime now);
-  void TakeSample(const InsightRequest& request, uint64_t threshold);
-  static void Feed(const InsightRequest& request, std::span<const SampledChunk> sample,
-                   PolicyTicks now, SampledCurve::Forget forget, Tier* tier);
+  // How many chunks were put into waiting_chunks_.
+  size_t TakeSample(const InsightRequest& request, uint64_t threshold);
+  void Feed(const Waiting& request, SampledCurve::Forget forget, Tier* tier);
   void FeedShadows(MonotonicTime now);
   void ForgetInShadows(uint32_t slot);
   TierInsight ReportTier(const Tier& tier, double found) const;
@@ -170,7 +190,8 @@ class Insight {
   std::vector<std::unique_ptr<Tenant>> tenants_;
   absl::flat_hash_map<std::string, size_t> tenant_by_name_;
   std::vector<size_t> tenant_of_space_;
-  std::vector<SampledChunk> sample_;  // of the present request, for the largest of the samples
+  std::deque<Waiting> waiting_;
+  std::deque<SampledChunk> waiting_chunks_;  // for the largest of the samples
   std::optional<MonotonicTime> started_;
   MonotonicTime faded_;
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "tools/ctl/admin_client.h"
+#include "tools/ctl/advise.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/proto_json.h"
 #include "tools/ctl/render.h"
@@ -137,6 +138,20 @@ absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation) {
                    admin.Call(&v1::Admin::Stub::Inspect, request));
   Print(invocation.json ? ToText(ToJson(response)) : InspectText(response));
   return HasProblem(response) ? ExitCode::kFailed : ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation) {
+  AdminClient admin = Connect(invocation);
+  ASSIGN_OR_RETURN(const v1::InsightResponse insight,
+                   admin.Call(&v1::Admin::Stub::Insight, v1::InsightRequest()));
+  if (invocation.json) {
+    Json json = ToJson(insight);
+    json["advice"] = Advice(insight);
+    Print(ToText(json));
+  } else {
+    Print(AdviseText(insight));
+  }
+  return ExitCode::kOk;
 }
 
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation) {

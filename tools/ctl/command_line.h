@@ -56,6 +56,7 @@ struct Invocation {
     kRemove,
     kClear,
     kVerify,
+    kAdvise,
     kDrain,
     kTop,
     kVersion,

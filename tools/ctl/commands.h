@@ -13,6 +13,7 @@ absl::StatusOr<ExitCode> RunStatus(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunSpaces(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunChunks(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunVersion(const Invocation& invocation);
 

@@ -43,6 +43,7 @@ InsightReport Estimate(const BlockTrace& trace, const SimulationOptions& options
                        .tokens_per_chunk = trace.tokens_per_block,
                        .categories = categories},
                       request.time);
+    (void)insight.Study();
     end = request.time;
   }
   check->ns_per_access +=

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/status.h"
@@ -112,7 +113,7 @@ void DeclareCaches(CLI::App& app, Flags& flags) {
   app.add_flag("--insight", flags.insight,
                "Compare the daemon's estimates for memory of these capacities with the simulator");
   app.add_flag("--json", flags.json, "Print one JSON object instead of a table");
-  app.add_option("--plot", flags.plot, "Also write the curves as an SVG picture")
+  app.add_option("--plot", flags.plot, "Also write the curves as a picture, .svg or .png")
       ->type_name("FILE");
 }
 
@@ -180,7 +181,16 @@ absl::StatusOr<InsightCheck> RunInsightCheck(Flags& flags) {
   return check;
 }
 
+absl::StatusOr<PlotFormat> PlotFormatOf(const std::string& path) {
+  if (absl::EndsWith(path, ".svg")) return PlotFormat::kSvg;
+  if (absl::EndsWith(path, ".png")) return PlotFormat::kPng;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--plot: '", path, "' ends neither with .svg nor with .png"));
+}
+
 absl::StatusOr<SimulationReport> Run(Flags& flags) {
+  // Before the work, not after it.
+  if (!flags.plot.empty()) RETURN_IF_ERROR(PlotFormatOf(flags.plot).status());
   ASSIGN_OR_RETURN(const BlockTrace trace, LoadWorkload(flags));
   SimulationReport report{.workload = flags.trace.empty() ? flags.generate : flags.trace,
                           .requests = trace.requests.size(),
@@ -216,8 +226,9 @@ absl::StatusOr<SimulationReport> Run(Flags& flags) {
 }
 
 absl::Status WritePlot(const SimulationReport& report, const std::string& path) {
+  ASSIGN_OR_RETURN(const PlotFormat format, PlotFormatOf(path));
   std::ofstream file(path, std::ios::binary);
-  file << SimulationPlot(report);
+  file << SimulationPlot(report, format);
   file.close();
   if (!file) return absl::UnavailableError(absl::StrCat("cannot write ", path));
   return absl::OkStatus();

@@ -1,8 +1,12 @@
 #include "storage/insight/insight.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <vector>
 
@@ -60,7 +64,7 @@ TEST(InsightTest, ALoopOfAFewChunks) {
 }
 
 TEST(InsightTest, NothingSeen) {
-  const Insight insight({.memory_bytes = kChunkBytes});
+  Insight insight({.memory_bytes = kChunkBytes});
   const InsightReport report = insight.Report(At(1));
   EXPECT_EQ(report.uses, 0);
   EXPECT_TRUE(report.tiers.empty());
@@ -188,6 +192,73 @@ TEST(InsightTest, SenselessRequests) {
       }
     }
   }
+}
+
+TEST(InsightTest, AnswersDoNotDependOnWhenItStudies) {
+  const auto run = [](bool at_once) {
+    Insight insight({.memory_bytes = 300 * kChunkBytes});
+    insight.AddSpace(0, "a");
+    SeededRandom random(7);
+    for (int i = 0; i < 3000; ++i) {
+      insight.OnRequest(Request(Keys(random.Below(100) * 32, 1 + random.Below(32))), At(i));
+      while (at_once && insight.Study()) {
+      }
+    }
+    return insight.Report(At(3000));
+  };
+  const InsightReport at_once = run(true), later = run(false);
+  EXPECT_EQ(at_once.uses, later.uses);
+  for (size_t i = 0; i < at_once.policies.size(); ++i) {
+    EXPECT_EQ(at_once.policies[i].hit_ratio, later.policies[i].hit_ratio);
+  }
+  EXPECT_EQ(at_once.reuse_ages, later.reuse_ages);
+}
+
+// What malloc has handed out, mapped regions too.
+size_t AllocatedBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// The bound on time is generous, because other processes and sanitizers share the machine; what was
+// measured is printed, and is in docs/POLICY.md.
+TEST(InsightTest, MemoryIsBoundedAndMostChunksCostNextToNothing) {
+  const size_t allocated_before = AllocatedBytes();
+  // A million chunks fit in memory, four million were asked for.
+  constexpr uint64_t kSessions = 166'000, kSession = 24;
+  Insight insight({.memory_bytes = 1'000'000 * kChunkBytes});
+  insight.SetDiskBytes(10'000'000 * kChunkBytes);
+  for (uint32_t space = 0; space < 30; ++space) insight.AddSpace(space, absl::StrCat(space));
+  SeededRandom random(1);
+  MonotonicTime now;
+  std::vector<int64_t> picking;
+  int64_t studying = 0;
+  constexpr int kRequests = 100'000;
+  for (int i = 0; i < kRequests; ++i) {
+    now = now + absl::Milliseconds(20);
+    const uint64_t session = random.Below(kSessions);
+    const std::vector<KeyHash> keys = Keys(session * kSession, kSession);
+    const auto start = std::chrono::steady_clock::now();
+    insight.OnRequest(Request(keys, 0, static_cast<uint32_t>(session % 30)), now);
+    const auto picked = std::chrono::steady_clock::now();
+    (void)insight.Study();
+    const auto studied = std::chrono::steady_clock::now();
+    if (i < kRequests / 2) continue;
+    picking.push_back((picked - start).count() / static_cast<int64_t>(kSession));
+    studying += (studied - picked).count() / static_cast<int64_t>(kSession);
+  }
+  const size_t mib = (AllocatedBytes() - allocated_before) >> 20;
+  const InsightReport report = insight.Report(now);
+  std::sort(picking.begin(), picking.end());
+  const int64_t median = picking[picking.size() / 2];
+  std::printf(
+      "%zu MiB; an access: %lld ns (median of requests), studied later: %lld ns (mean); "
+      "1 in %.0f\n",
+      mib, static_cast<long long>(median),
+      static_cast<long long>(studying / static_cast<int64_t>(picking.size())),
+      1 / report.tiers[0].sample_rate);
+  EXPECT_LT(mib, 24u);
+  EXPECT_LT(median, 5000);
 }
 
 }  // namespace
