@@ -7,9 +7,6 @@
 namespace larder {
 namespace {
 
-// More than any machine has, and far from overflowing.
-constexpr uint64_t kBytesMax = uint64_t{1} << 52;
-
 // Counts fade in so many steps per half-life.
 constexpr int kFadeSteps = 32;
 
@@ -17,21 +14,17 @@ constexpr std::array<double, 3> kShadowFactors = {0.75, 1, 1.25};
 // Where curves are read, in capacities of their tier.
 constexpr std::array<double, 9> kCurveFactors = {0.125, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 4};
 constexpr double kMostHits = 0.9;
-// The sample for a cache without limit reaches back by this number of memories at least.
-constexpr uint64_t kUnlimitedFactor = 1024;
+// What counts as a cache without limit, in sizes of all tiers: its sample remembers eight times as
+// much at least (sampled_curve.h).
+constexpr uint64_t kUnlimitedFactor = 4;
 
-// Spreads keys evenly, in a way that callers do not know (after the finaliser of MurmurHash3).
-uint64_t SampleHash(uint64_t key, uint64_t seed) {
-  uint64_t hash = key ^ seed;
+// Spreads numbers evenly (the finaliser of MurmurHash3).
+uint64_t Mix(uint64_t hash) {
   hash ^= hash >> 33;
   hash *= 0xff51afd7ed558ccdu;
   hash ^= hash >> 33;
   hash *= 0xc4ceb9fe1a85ec53u;
   return hash ^ hash >> 33;
-}
-
-uint64_t SpaceSeed(uint64_t seed, uint32_t space) {
-  return seed + (space + uint64_t{1}) * 0x9e3779b97f4a7c15u;
 }
 
 double Share(double part, double whole) { return whole <= 0 ? 0 : part / whole; }
@@ -50,8 +43,7 @@ std::vector<CapacityInsight> ReadCurve(const SampledCurve& curve, uint64_t capac
 Insight::Insight(const InsightOptions& options)
     : options_(options),
       memory_(kTierSampleMax, options.memory_bytes, options.memory_bytes),
-      unlimited_(kTierSampleMax, std::min(options.memory_bytes, kBytesMax) * kUnlimitedFactor,
-                 options.memory_bytes) {
+      unlimited_(kTierSampleMax, options.memory_bytes * kUnlimitedFactor, options.memory_bytes) {
   for (const double factor : kShadowFactors) {
     shadows_.push_back(
         {.policy = "larder", .capacity_factor = factor, .cache = MakePolicyShadow()});
@@ -60,8 +52,9 @@ Insight::Insight(const InsightOptions& options)
 }
 
 void Insight::SetDiskBytes(uint64_t disk_bytes) {
-  all_.emplace(kTierSampleMax, options_.memory_bytes + disk_bytes,
-               std::max(options_.memory_bytes, disk_bytes));
+  const uint64_t all_bytes = options_.memory_bytes + disk_bytes;
+  all_.emplace(kTierSampleMax, all_bytes, std::max(options_.memory_bytes, disk_bytes));
+  unlimited_ = Tier(kTierSampleMax, all_bytes * kUnlimitedFactor, all_bytes);
 }
 
 void Insight::AddSpace(uint32_t space, absl::string_view tenant) {
@@ -146,9 +139,10 @@ void Insight::FadeTo(MonotonicTime now) {
 
 size_t Insight::TakeSample(const InsightRequest& request, uint64_t threshold) {
   const size_t before = waiting_chunks_.size();
-  const uint64_t seed = SpaceSeed(options_.seed, request.space);
+  // Callers know neither the seed nor, therefore, which keys are in the sample.
+  const uint64_t seed = Mix(options_.seed + (request.space + uint64_t{1}) * 0x9e3779b97f4a7c15u);
   for (size_t i = 0; i < request.keys.size(); ++i) {
-    const uint64_t hash = SampleHash(request.keys[i].low, seed);
+    const uint64_t hash = Mix(request.keys[i].low ^ seed);
     if (hash > threshold) continue;
     const double first_token = static_cast<double>(i) * request.tokens_per_chunk;
     waiting_chunks_.push_back(

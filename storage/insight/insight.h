@@ -118,7 +118,7 @@ class Insight {
 
   explicit Insight(const InsightOptions& options);
 
-  // There is a disk below the memory. What was learned about both together is forgotten.
+  // There is a disk below the memory. Call it before the first request.
   void SetDiskBytes(uint64_t disk_bytes);
   // Says whose space it is. REQUIRES: handles are small numbers, each given once.
   void AddSpace(uint32_t space, absl::string_view tenant);

@@ -56,7 +56,7 @@ class LruStack {
   // Numbers the latest uses anew, from 0 on: once in keys_max uses, O(keys_max).
   void Renumber();
 
-  const size_t keys_max_;
+  size_t keys_max_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
   absl::flat_hash_map<uint64_t, uint32_t> slot_of_;
