@@ -154,13 +154,6 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
                      .bytes = hits * space->whole_payload_bytes};
 }
 
-uint64_t Core::MeanChunkBytes(const Space& space) const {
-  const SpaceStats& stats = space.stats;
-  const uint64_t bytes = stats.resident_chunks == 0 ? space.whole_payload_bytes
-                                                    : stats.resident_bytes / stats.resident_chunks;
-  return (bytes / options_.granule_bytes + 1) * options_.granule_bytes;
-}
-
 absl::StatusOr<AcquireResult> Core::Acquire(SessionId session_id, SpaceHandle handle,
                                             std::span<const KeyHash> keys, const Part& wanted,
                                             MonotonicTime now) {

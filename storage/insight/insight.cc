@@ -43,13 +43,7 @@ std::vector<CapacityInsight> ReadCurve(const SampledCurve& curve, uint64_t capac
 Insight::Insight(const InsightOptions& options)
     : options_(options),
       memory_(kTierSampleMax, options.memory_bytes, options.memory_bytes),
-      unlimited_(kTierSampleMax, options.memory_bytes * kUnlimitedFactor, options.memory_bytes) {
-  for (const double factor : kShadowFactors) {
-    shadows_.push_back(
-        {.policy = "larder", .capacity_factor = factor, .cache = MakePolicyShadow()});
-  }
-  shadows_.push_back({.policy = "s3fifo", .capacity_factor = 1, .cache = MakeS3FifoShadow()});
-}
+      unlimited_(kTierSampleMax, options.memory_bytes * kUnlimitedFactor, options.memory_bytes) {}
 
 void Insight::SetDiskBytes(uint64_t disk_bytes) {
   const uint64_t all_bytes = options_.memory_bytes + disk_bytes;
@@ -95,6 +89,7 @@ void Insight::OnRequest(const InsightRequest& request, MonotonicTime now) {
 bool Insight::Study() {
   if (waiting_.empty()) return false;
   const Waiting& request = waiting_.front();
+  if (shadows_.empty()) MakeShadows();
   FadeTo(request.time);
   Tenant& tenant = *tenants_[request.tenant];
   for (Found* found : {&found_, &tenant.found}) {
@@ -113,6 +108,14 @@ bool Insight::Study() {
                         waiting_chunks_.begin() + static_cast<ptrdiff_t>(request.chunks));
   waiting_.pop_front();
   return true;
+}
+
+void Insight::MakeShadows() {
+  for (const double factor : kShadowFactors) {
+    shadows_.push_back(
+        {.policy = "larder", .capacity_factor = factor, .cache = MakePolicyShadow()});
+  }
+  shadows_.push_back({.policy = "s3fifo", .capacity_factor = 1, .cache = MakeS3FifoShadow()});
 }
 
 void Insight::FadeTo(MonotonicTime now) {
@@ -193,6 +196,7 @@ InsightReport Insight::Report(MonotonicTime now) {
   }
   InsightReport report;
   if (!started_) return report;
+  FadeTo(now);
   report.observed = now - *started_;
   report.half_life = options_.half_life;
   report.uses = found_.uses;

@@ -103,7 +103,7 @@ struct InsightReport {
 // number of requests wait for it.
 //
 // Pure: time comes in as an argument and never goes back; equal calls give equal answers. Not
-// thread-safe. Memory: a fixed amount, see docs/POLICY.md.
+// thread-safe. Memory: a fixed amount, from the first request on; see docs/POLICY.md.
 class Insight {
  public:
   // Chunks in each of the three samples (for the memory, for both tiers, for a cache without
@@ -173,6 +173,7 @@ class Insight {
     uint32_t found;
   };
 
+  void MakeShadows();
   void FadeTo(MonotonicTime now);
   // How many chunks were put into waiting_chunks_.
   size_t TakeSample(const InsightRequest& request, uint64_t threshold);
@@ -185,7 +186,7 @@ class Insight {
   Tier memory_;
   std::optional<Tier> all_;  // memory and disk
   Tier unlimited_;
-  std::vector<Shadow> shadows_;  // on the memory's sample
+  std::vector<Shadow> shadows_;  // on the memory's sample; made with the first request
   Found found_;
   std::vector<std::unique_ptr<Tenant>> tenants_;
   absl::flat_hash_map<std::string, size_t> tenant_by_name_;

@@ -8,11 +8,6 @@ constexpr size_t kPositionsPerKey = 2;
 
 }  // namespace
 
-LruStack::LruStack(size_t keys_max)
-    : keys_max_(keys_max),
-      slot_at_(keys_max * kPositionsPerKey, kNone),
-      sums_(keys_max * kPositionsPerKey) {}
-
 uint32_t LruStack::Find(uint64_t key) const {
   const auto found = slot_of_.find(key);
   return found == slot_of_.end() ? kNone : found->second;
@@ -57,6 +52,10 @@ uint32_t LruStack::oldest() {
 }
 
 void LruStack::PutLast(uint32_t slot, uint64_t bytes, PolicyTicks now) {
+  if (slot_at_.empty()) {
+    slot_at_.resize(keys_max_ * kPositionsPerKey, kNone);
+    sums_.resize(slot_at_.size());
+  }
   if (next_position_ == slot_at_.size()) Renumber();
   slots_[slot].bytes = bytes;
   slots_[slot].position = next_position_;

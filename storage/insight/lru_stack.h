@@ -17,8 +17,8 @@ class LruStack {
  public:
   static constexpr uint32_t kNone = 0xffffffffu;
 
-  // REQUIRES: 0 < keys_max < 2^31.
-  explicit LruStack(size_t keys_max);
+  // REQUIRES: 0 < keys_max < 2^31. Takes its memory with the first key.
+  explicit LruStack(size_t keys_max) : keys_max_(keys_max) {}
 
   // The key's slot, or kNone.
   uint32_t Find(uint64_t key) const;

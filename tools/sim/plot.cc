@@ -41,7 +41,7 @@ void DrawFrame(const Axes& axes, const SimulationReport& report, PlotCanvas& can
   const auto line = [&](PlotPoint from, PlotPoint to) {
     canvas.Polyline(std::array{from, to}, 1, kGridColour);
   };
-  canvas.Text({kLeft, 24}, PlotAnchor::kStart, report.workload);
+  canvas.Text({kLeft, 16}, PlotAnchor::kStart, report.workload);
   for (int part = 0; part <= 5; ++part) {
     const double hit_pct = axes.top_pct * part / 5;
     const double y = axes.Y(hit_pct);
