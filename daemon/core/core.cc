@@ -36,7 +36,10 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
       shares_(options.data_bytes, MemoryLimits(options)),
       departures_(options.explain_records),
       latest_(now),
-      disk_admission_(options.disk_admission) {
+      disk_admission_(options.disk_admission),
+      insight_({.memory_bytes = options.data_bytes,
+                .seed = options.hash_seed,
+                .cost = options.cost}) {
   stats_.data_bytes = options.data_bytes;
   for (const TenantLimits& tenant : options.tenants) {
     group_of_tenant_[tenant.tenant] = catalog_.AddGroup();
@@ -106,6 +109,7 @@ absl::StatusOr<SpaceHandle> Core::OpenSpace(const SpaceDescription& description)
     catalog_.SetGroup(space->handle, group->second);
     if (disk_ != nullptr) disk_->SetGroup(space->handle, group->second);
   }
+  insight_.AddSpace(space->handle, description.tenant);
   spaces_.push_back(std::move(space));
   return spaces_.back()->handle;
 }
@@ -140,6 +144,15 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
   const uint64_t hits = in_memory + CountOnDisk(handle, keys.subspan(in_memory), touch, now);
+  if (touch) {
+    insight_.OnRequest({.space = handle,
+                        .keys = keys,
+                        .chunk_bytes = MeanChunkBytes(*space),
+                        .tokens_per_chunk = space->description.manifest.tokens_per_chunk,
+                        .found_in_memory = static_cast<uint32_t>(in_memory),
+                        .found = static_cast<uint32_t>(hits)},
+                       now);
+  }
   const uint64_t misses = keys.size() - hits;
   SpaceStats& stats = space->stats;
   ++stats.lookups;

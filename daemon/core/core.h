@@ -24,6 +24,7 @@
 #include "storage/arena/extent_allocator.h"
 #include "storage/catalog/catalog.h"
 #include "storage/disk/disk_tier.h"
+#include "storage/insight/insight.h"
 
 namespace larder {
 
@@ -168,6 +169,9 @@ class Core {
   void Tick(MonotonicTime now);
 
   CoreStats Stats() const;
+  // What other sizes and policies would be worth; fed by the matches that touch. Call its Study
+  // when there is nothing else to do.
+  Insight& insight() { return insight_; }
 
  private:
   struct Session {
@@ -265,6 +269,8 @@ class Core {
   uint64_t ChunkBytes(ChunkIndex chunk) const;
   void AddPinned(SpaceHandle space, uint64_t bytes);
   void SubtractPinned(SpaceHandle space, uint64_t bytes);
+  // What a chunk of the space takes in the arena, about.
+  uint64_t MeanChunkBytes(const Space& space) const;
   bool IsOnDisk(ChunkIndex chunk) const;
   uint64_t InFlightMax(uint64_t limit) const;
   bool WritesToDisk() const {
@@ -340,6 +346,7 @@ class Core {
   std::deque<std::pair<ChunkIndex, uint32_t>> unsaved_;
   uint64_t loads_ended_ = 0;
 
+  Insight insight_;
   uint64_t next_handle_ = 1;
   uint64_t sequence_ = 0;
   bool draining_ = false;

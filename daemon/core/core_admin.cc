@@ -234,6 +234,13 @@ ChunkInfo Core::InfoOf(ChunkIndex chunk_index) const {
   return info;
 }
 
+uint64_t Core::MeanChunkBytes(const Space& space) const {
+  const SpaceStats& stats = space.stats;
+  const uint64_t bytes = stats.resident_chunks == 0 ? space.whole_payload_bytes
+                                                    : stats.resident_bytes / stats.resident_chunks;
+  return (bytes / options_.granule_bytes + 1) * options_.granule_bytes;
+}
+
 CoreStats Core::Stats() const {
   CoreStats stats = stats_;
   stats.backed_bytes = allocator_.capacity_bytes();

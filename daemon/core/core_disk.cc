@@ -31,6 +31,7 @@ void Core::AttachDisk(std::unique_ptr<DiskTier> disk) {
   for (const auto& space : spaces_) {
     disk_->SetGroup(space->handle, catalog_.GroupOf(space->handle));
   }
+  insight_.SetDiskBytes(disk_->Stats().capacity_bytes);
   if (options_.disk_mode == DiskMode::kReadOnly) {
     for (uint32_t device = 0; device < disk_->devices(); ++device) disk_->Retire(device);
   }

@@ -93,12 +93,13 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   Snapshot snapshot;
   const size_t waiting_tasks = node_->waiting_tasks();
   const absl::Status taken =
-      node_->WithCore(SystemClock::Get().Now() + kLoopDeadline, [&](Core& core, MonotonicTime) {
+      node_->WithCore(SystemClock::Get().Now() + kLoopDeadline, [&](Core& core, MonotonicTime now) {
         snapshot.core = core.Stats();
         if (core.disk() != nullptr) snapshot.disk = core.disk()->Stats();
         snapshot.local = node_->local_stats();
         snapshot.draining = core.draining();
         TakeSpaces(core, &snapshot);
+        snapshot.insight = core.insight().Report(now);
       });
   Families families;
   AddProcess(taken.ok(), waiting_tasks, &families);
@@ -108,6 +109,7 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   AddCore(snapshot, &families);
   AddPolicy(snapshot.core, &families);
   AddDisk(snapshot, &families);
+  AddInsight(snapshot.insight, &families);
   AddLocalServer(snapshot.local, &families);
   return families;
 }
@@ -313,6 +315,32 @@ void NodeCollector::AddDisk(const Snapshot& snapshot, Families* families) {
           "Chunks not written since their tenant is at its ceiling.", disk.refused_ceiling);
   counter("larder_disk_refused_by_budget_total", "Writes refused by the endurance budget.",
           disk.refused_budget);
+}
+
+void NodeCollector::AddInsight(const InsightReport& insight, Families* families) {
+  std::vector<LabelledValue> found, lru, policies;
+  for (size_t i = 0; i < insight.tiers.size(); ++i) {
+    const std::vector<ClientMetric::Label> labels = {{"tier", i == 0 ? "dram" : "all"}};
+    found.push_back({.labels = labels, .value = insight.tiers[i].found_ratio});
+    lru.push_back({.labels = labels, .value = insight.tiers[i].lru_hit_ratio});
+  }
+  for (const PolicyInsight& policy : insight.policies) {
+    policies.push_back({.labels = {{"policy", policy.policy},
+                                   {"capacity", absl::StrCat(policy.capacity_factor * 100, "%")}},
+                        .value = policy.hit_ratio});
+  }
+  const auto add = [&](const char* name, const char* help, std::vector<LabelledValue> values) {
+    families->push_back(Family(name, help, MetricType::Gauge, std::move(values)));
+  };
+  using Values = std::vector<LabelledValue>;
+  add("larder_insight_uses", "Chunks asked for, older ones counting less.",
+      Values{{.labels = {}, .value = insight.uses}});
+  add("larder_insight_found_ratio", "The share of them that was found.", std::move(found));
+  add("larder_insight_lru_hit_ratio", "What LRU of the same size would have had.", std::move(lru));
+  add("larder_insight_policy_hit_ratio",
+      "What memory of another size or with another policy would have had.", std::move(policies));
+  add("larder_insight_unlimited_hit_ratio", "What an infinite cache would have had.",
+      Values{{.labels = {}, .value = insight.unlimited_hit_ratio}});
 }
 
 void NodeCollector::AddLocalServer(const LocalServerStats& stats, Families* families) {

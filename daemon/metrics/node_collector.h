@@ -41,6 +41,7 @@ class NodeCollector final : public prometheus::Collectable {
     bool draining = false;
     size_t spaces = 0;
     std::vector<SpaceSample> space_samples;
+    InsightReport insight;
   };
   using Families = std::vector<prometheus::MetricFamily>;
 
@@ -51,6 +52,7 @@ class NodeCollector final : public prometheus::Collectable {
   static void AddCore(const Snapshot& snapshot, Families* families);
   static void AddPolicy(const CoreStats& stats, Families* families);
   static void AddDisk(const Snapshot& snapshot, Families* families);
+  static void AddInsight(const InsightReport& insight, Families* families);
   static void AddLocalServer(const LocalServerStats& stats, Families* families);
 
   Node* const node_;

@@ -190,6 +190,8 @@ bool Node::RunOnce() {
   if (stop_.load(std::memory_order_relaxed)) return false;
   if (progress) last_activity_ = now;
   const bool polling = now - last_activity_ < options_.spin_limit;
+  // A little at a time, so that nobody who comes now waits for it.
+  if (!polling && core_->insight().Study()) return true;
   if (!polling && local_->PrepareToSleep()) {
     HandleEvents(TimeToSleep(now));
     // Whoever woke us may have more to say.

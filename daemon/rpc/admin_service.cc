@@ -10,6 +10,7 @@
 #include "daemon/node/log.h"
 #include "daemon/rpc/chunk_listing.h"
 #include "daemon/rpc/explanation.h"
+#include "daemon/rpc/insight_messages.h"
 #include "daemon/rpc/messages.h"
 #include "daemon/rpc/page_token.h"
 #include "daemon/rpc/rpc_status.h"
@@ -315,6 +316,17 @@ grpc::Status AdminService::RetireDisk(grpc::ServerContext* context,
         LogInfo("disk retired", {{"path", request->path()}});
         return absl::OkStatus();
       }));
+}
+
+grpc::Status AdminService::Insight(grpc::ServerContext* context, const v1::InsightRequest*,
+                                   v1::InsightResponse* response) {
+  InsightReport report;
+  const absl::Status status = access_->Run(*context, [&](Core& core, SessionId, MonotonicTime now) {
+    report = core.insight().Report(now);
+    return absl::OkStatus();
+  });
+  if (status.ok()) FillInsight(report, response);
+  return ToGrpcStatus(status);
 }
 
 grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest*,

@@ -37,6 +37,8 @@ class AdminService final : public v1::Admin::Service {
                       grpc::ServerWriter<v1::VerifyResponse>* writer) override;
   grpc::Status RetireDisk(grpc::ServerContext* context, const v1::RetireDiskRequest* request,
                           v1::RetireDiskResponse* response) override;
+  grpc::Status Insight(grpc::ServerContext* context, const v1::InsightRequest* request,
+                       v1::InsightResponse* response) override;
   grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
                      v1::DrainResponse* response) override;
 

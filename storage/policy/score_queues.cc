@@ -3,9 +3,28 @@
 #include <bit>
 
 namespace larder {
+namespace {
+
+constexpr size_t kNoneSet = ~size_t{0};
+
+// The first bit from `start` on, going round, that is set.
+size_t NextSet(const std::vector<uint64_t>& words, size_t start) {
+  uint64_t bits = words[start / 64] & (~uint64_t{0} << (start % 64));
+  for (size_t step = 0; step <= words.size(); ++step) {
+    const size_t word = (start / 64 + step) % words.size();
+    if (step > 0) bits = words[word];
+    if (bits != 0) return word * 64 + static_cast<size_t>(std::countr_zero(bits));
+  }
+  return kNoneSet;
+}
+
+}  // namespace
 
 ScoreQueues::ScoreQueues(size_t classes, Links* links)
-    : links_(*links), cells_(classes * kAgeBuckets), in_use_((cells_.size() + 63) / 64) {
+    : links_(*links),
+      cells_(classes * kAgeBuckets),
+      in_use_((cells_.size() + 63) / 64),
+      words_in_use_((in_use_.size() + 63) / 64) {
   first_of_level_.fill(kNoCell);
 }
 
@@ -62,14 +81,14 @@ ScoreQueues::CellIndex ScoreQueues::LowestCell() const {
 
 ScoreQueues::CellIndex ScoreQueues::NextInUse(CellIndex cell) const {
   const size_t start = (cell + size_t{1}) % cells_.size();
-  uint64_t bits = in_use_[start / 64] & (~uint64_t{0} << (start % 64));
-  for (size_t step = 0; step <= in_use_.size(); ++step) {
-    const size_t word = (start / 64 + step) % in_use_.size();
-    if (step > 0) bits = in_use_[word];
-    if (bits != 0)
-      return static_cast<CellIndex>(word * 64 + static_cast<size_t>(std::countr_zero(bits)));
+  size_t word = start / 64;
+  uint64_t bits = in_use_[word] & (~uint64_t{0} << (start % 64));
+  if (bits == 0) {
+    word = NextSet(words_in_use_, (word + 1) % in_use_.size());
+    if (word == kNoneSet) return kNoCell;
+    bits = in_use_[word];
   }
-  return kNoCell;
+  return static_cast<CellIndex>(word * 64 + static_cast<size_t>(std::countr_zero(bits)));
 }
 
 void ScoreQueues::Enlist(CellIndex cell_index) {
@@ -81,6 +100,7 @@ void ScoreQueues::Enlist(CellIndex cell_index) {
   first = cell_index;
   level_in_use_[cell.level / 64] |= uint64_t{1} << (cell.level % 64);
   in_use_[cell_index / 64] |= uint64_t{1} << (cell_index % 64);
+  words_in_use_[cell_index / 64 / 64] |= uint64_t{1} << (cell_index / 64 % 64);
 }
 
 void ScoreQueues::Delist(CellIndex cell_index) {
@@ -91,6 +111,9 @@ void ScoreQueues::Delist(CellIndex cell_index) {
     level_in_use_[cell.level / 64] &= ~(uint64_t{1} << (cell.level % 64));
   }
   in_use_[cell_index / 64] &= ~(uint64_t{1} << (cell_index % 64));
+  if (in_use_[cell_index / 64] == 0) {
+    words_in_use_[cell_index / 64 / 64] &= ~(uint64_t{1} << (cell_index / 64 % 64));
+  }
 }
 
 }  // namespace larder

@@ -63,7 +63,7 @@ class ScoreQueues {
   CellIndex NextOfLevel(CellIndex cell) const { return cells_[cell].next; }
 
   // The first cell after `cell`, going round, that has an item; kNoCell if none has. At most one
-  // step for each 64 cells.
+  // step for each 4,096 cells.
   CellIndex NextInUse(CellIndex cell) const;
 
  private:
@@ -80,7 +80,8 @@ class ScoreQueues {
 
   Links& links_;
   std::vector<Cell> cells_;
-  std::vector<uint64_t> in_use_;  // a bit a cell
+  std::vector<uint64_t> in_use_;        // a bit a cell
+  std::vector<uint64_t> words_in_use_;  // a bit a word of in_use_
   std::array<CellIndex, kLevels> first_of_level_;
   std::array<uint64_t, kLevels / 64> level_in_use_{};
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "tools/ctl/admin_client.h"
+#include "tools/ctl/advise.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/proto_json.h"
 #include "tools/ctl/render.h"
@@ -154,6 +155,20 @@ absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation) {
   }
   for (const v1::Explanation& explanation : response.explanations()) {
     Print(absl::StrCat(explanation.key_hash(), ": ", Printable(explanation.text()), "\n"));
+  }
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation) {
+  AdminClient admin = Connect(invocation);
+  ASSIGN_OR_RETURN(const v1::InsightResponse insight,
+                   admin.Call(&v1::Admin::Stub::Insight, v1::InsightRequest()));
+  if (invocation.json) {
+    Json json = ToJson(insight);
+    json["advice"] = Advice(insight);
+    Print(ToText(json));
+  } else {
+    Print(AdviseText(insight));
   }
   return ExitCode::kOk;
 }

@@ -252,6 +252,8 @@ constexpr CommandSpec kCommands[] = {
     {Command::kClear, "clear", "Removes all chunks of a space, or of all", DeclareClear},
     {Command::kVerify, "verify", "Checks every byte that is stored; removes bad chunks",
      DeclareVerify},
+    {Command::kAdvise, "advise", "What more memory, a disk or another policy would be worth",
+     DeclareNothing},
     {Command::kDrain, "drain", "Ends the daemon, once nothing is being written", DeclareNothing},
     {Command::kTop, "top", "What is going on, live", DeclareTop},
     {Command::kVersion, "version", "The versions of larderctl and of the daemon", DeclareNothing},

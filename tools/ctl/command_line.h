@@ -58,6 +58,7 @@ struct Invocation {
     kRemove,
     kClear,
     kVerify,
+    kAdvise,
     kDrain,
     kTop,
     kVersion,

@@ -14,6 +14,7 @@ absl::StatusOr<ExitCode> RunSpaces(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunChunks(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunVersion(const Invocation& invocation);
 

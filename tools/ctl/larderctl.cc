@@ -49,6 +49,8 @@ absl::StatusOr<ExitCode> Dispatch(const Invocation& invocation) {
       return RunClear(invocation);
     case Command::kVerify:
       return RunVerify(invocation);
+    case Command::kAdvise:
+      return RunAdvise(invocation);
     case Command::kDrain:
       return RunDrain(invocation);
     case Command::kTop:

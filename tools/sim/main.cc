@@ -11,12 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/status.h"
 #include "tools/console/units.h"
 #include "tools/sim/block_trace.h"
 #include "tools/sim/cache_model.h"
+#include "tools/sim/insight_check.h"
 #include "tools/sim/report.h"
 #include "tools/sim/simulation.h"
 #include "tools/workload/generator.h"
@@ -44,6 +46,7 @@ struct Flags {
   std::vector<std::string> policies;
   std::optional<double> disk_capacity_pct;
   SimulationOptions options;
+  bool insight = false;
   bool json = false;
   std::string plot;
 };
@@ -107,8 +110,10 @@ void DeclareCaches(CLI::App& app, Flags& flags) {
                  absl::StrCat("What is written to it: ", kDiskAdmissionNames))
       ->capture_default_str()
       ->type_name("NAME");
+  app.add_flag("--insight", flags.insight,
+               "Compare the daemon's estimates for memory of these capacities with the simulator");
   app.add_flag("--json", flags.json, "Print one JSON object instead of a table");
-  app.add_option("--plot", flags.plot, "Also write the curves as an SVG picture")
+  app.add_option("--plot", flags.plot, "Also write the curves as a picture, .svg or .png")
       ->type_name("FILE");
 }
 
@@ -159,7 +164,33 @@ absl::StatusOr<std::vector<Capacity>> Capacities(const Flags& flags, uint64_t bl
   return capacities;
 }
 
+absl::StatusOr<InsightCheck> RunInsightCheck(Flags& flags) {
+  ASSIGN_OR_RETURN(const BlockTrace trace, LoadWorkload(flags));
+  flags.options.block_bytes = flags.block_tokens * flags.bytes_per_token;
+  ASSIGN_OR_RETURN(const std::vector<Capacity> capacities,
+                   Capacities(flags, flags.options.block_bytes, trace.unique_blocks()));
+  flags.options.disk_capacity_blocks = static_cast<size_t>(
+      static_cast<double>(trace.unique_blocks()) * flags.disk_capacity_pct.value_or(0) / 100);
+  InsightCheck check;
+  for (const Capacity& capacity : capacities) {
+    flags.options.capacity_blocks = capacity.blocks;
+    RETURN_IF_ERROR(AddInsightCheck(trace, flags.options, capacity.percent, flags.seed,
+                                    SystemClock::Get(), &check));
+  }
+  check.ns_per_access /= static_cast<double>(capacities.size());
+  return check;
+}
+
+absl::StatusOr<PlotFormat> PlotFormatOf(const std::string& path) {
+  if (absl::EndsWith(path, ".svg")) return PlotFormat::kSvg;
+  if (absl::EndsWith(path, ".png")) return PlotFormat::kPng;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--plot: '", path, "' ends neither with .svg nor with .png"));
+}
+
 absl::StatusOr<SimulationReport> Run(Flags& flags) {
+  // Before the work, not after it.
+  if (!flags.plot.empty()) RETURN_IF_ERROR(PlotFormatOf(flags.plot).status());
   ASSIGN_OR_RETURN(const BlockTrace trace, LoadWorkload(flags));
   SimulationReport report{.workload = flags.trace.empty() ? flags.generate : flags.trace,
                           .requests = trace.requests.size(),
@@ -195,8 +226,9 @@ absl::StatusOr<SimulationReport> Run(Flags& flags) {
 }
 
 absl::Status WritePlot(const SimulationReport& report, const std::string& path) {
+  ASSIGN_OR_RETURN(const PlotFormat format, PlotFormatOf(path));
   std::ofstream file(path, std::ios::binary);
-  file << SimulationPlot(report);
+  file << SimulationPlot(report, format);
   file.close();
   if (!file) return absl::UnavailableError(absl::StrCat("cannot write ", path));
   return absl::OkStatus();
@@ -205,6 +237,17 @@ absl::Status WritePlot(const SimulationReport& report, const std::string& path) 
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "larder-sim: %s\n", std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
+}
+
+int PrintInsight(Flags& flags) {
+  const absl::StatusOr<InsightCheck> check = RunInsightCheck(flags);
+  if (!check.ok()) return Fail(check.status());
+  if (flags.json) {
+    std::printf("%s\n", InsightCheckJson(*check).c_str());
+  } else {
+    PrintInsightCheck(*check, stdout);
+  }
+  return 0;
 }
 
 int Main(int argc, char** argv) {
@@ -218,6 +261,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
+  if (flags.insight) return PrintInsight(flags);
   const absl::StatusOr<SimulationReport> report = Run(flags);
   if (!report.ok()) return Fail(report.status());
   if (flags.json) {

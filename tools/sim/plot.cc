@@ -3,10 +3,8 @@
 #include <cmath>
 #include <map>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
-#include "tools/console/table.h"
+#include "tools/sim/plot_canvas.h"
 #include "tools/sim/report.h"
 
 namespace larder {
@@ -14,12 +12,13 @@ namespace {
 
 constexpr double kWidth = 760, kHeight = 480;
 constexpr double kLeft = 64, kTop = 40, kRight = 150, kBottom = 52;
+constexpr uint32_t kGridColour = 0xcccccc;
 // Dark enough on white and apart for most eyes (after Okabe and Ito).
-constexpr std::array<const char*, 12> kColours = {"#000000", "#0072b2", "#d55e00", "#009e73",
-                                                  "#cc79a7", "#e69f00", "#56b4e9", "#8c564b",
-                                                  "#7f7f7f", "#5e3c99", "#b2182b", "#1b7837"};
+constexpr std::array<uint32_t, 12> kColours = {0x000000, 0x0072b2, 0xd55e00, 0x009e73,
+                                               0xcc79a7, 0xe69f00, 0x56b4e9, 0x8c564b,
+                                               0x7f7f7f, 0x5e3c99, 0xb2182b, 0x1b7837};
 
-struct Point {
+struct Sample {
   double capacity_pct;
   double hit_pct;
 };
@@ -38,68 +37,50 @@ struct Axes {
   }
 };
 
-std::string Escape(absl::string_view text) {
-  return absl::StrReplaceAll(Printable(text), {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
-}
-
-std::string Text(double x, double y, absl::string_view anchor, absl::string_view text) {
-  return absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor,
-                         Escape(text));
-}
-
-std::string Line(double x1, double y1, double x2, double y2) {
-  return absl::StrFormat(
-      "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#cccccc\"/>\n", x1, y1, x2,
-      y2);
-}
-
-std::string Frame(const Axes& axes, const SimulationReport& report) {
-  std::string svg = Text(kLeft, 24, "start", report.workload);
+void DrawFrame(const Axes& axes, const SimulationReport& report, PlotCanvas& canvas) {
+  const auto line = [&](PlotPoint from, PlotPoint to) {
+    canvas.Polyline(std::array{from, to}, 1, kGridColour);
+  };
+  canvas.Text({kLeft, 16}, PlotAnchor::kStart, report.workload);
   for (int part = 0; part <= 5; ++part) {
     const double hit_pct = axes.top_pct * part / 5;
-    absl::StrAppend(&svg, Line(kLeft, axes.Y(hit_pct), kWidth - kRight, axes.Y(hit_pct)),
-                    Text(kLeft - 8, axes.Y(hit_pct) + 4, "end", absl::StrFormat("%.4g", hit_pct)));
+    const double y = axes.Y(hit_pct);
+    line({kLeft, y}, {kWidth - kRight, y});
+    canvas.Text({kLeft - 8, y + 4}, PlotAnchor::kEnd, absl::StrFormat("%.4g", hit_pct));
   }
   std::map<double, bool> capacities;
   for (const SimulationRow& row : report.rows) capacities[row.capacity_pct] = true;
   for (const auto& [capacity_pct, present] : capacities) {
     const double x = axes.X(capacity_pct);
-    absl::StrAppend(
-        &svg, Line(x, kTop, x, kHeight - kBottom),
-        Text(x, kHeight - kBottom + 18, "middle", absl::StrFormat("%.3g", capacity_pct)));
+    line({x, kTop}, {x, kHeight - kBottom});
+    canvas.Text({x, kHeight - kBottom + 18}, PlotAnchor::kMiddle,
+                absl::StrFormat("%.3g", capacity_pct));
   }
-  absl::StrAppend(&svg,
-                  Text((kLeft + kWidth - kRight) / 2, kHeight - 12, "middle",
-                       "capacity, % of unique blocks (logarithmic)"),
-                  Text(kLeft, kTop - 6, "end", "block hit %"));
-  return svg;
+  canvas.Text({(kLeft + kWidth - kRight) / 2, kHeight - 12}, PlotAnchor::kMiddle,
+              "capacity, % of unique blocks (logarithmic)");
+  canvas.Text({kLeft, kTop - 6}, PlotAnchor::kMiddle, "block hit %");
 }
 
-std::string Curve(const Axes& axes, const std::string& policy, const std::vector<Point>& points,
-                  size_t number) {
-  const char* colour = kColours[number % kColours.size()];
-  std::string svg = "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"";
-  absl::StrAppend(&svg, colour, "\" points=\"");
-  for (const Point& point : points) {
-    absl::StrAppendFormat(&svg, "%.1f,%.1f ", axes.X(point.capacity_pct), axes.Y(point.hit_pct));
+void DrawCurve(const Axes& axes, const std::string& policy, const std::vector<Sample>& samples,
+               size_t number, PlotCanvas& canvas) {
+  const uint32_t colour = kColours[number % kColours.size()];
+  std::vector<PlotPoint> points;
+  for (const Sample& sample : samples) {
+    points.push_back({axes.X(sample.capacity_pct), axes.Y(sample.hit_pct)});
   }
-  absl::StrAppend(&svg, "\"/>\n");
-  for (const Point& point : points) {
-    absl::StrAppendFormat(&svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n",
-                          axes.X(point.capacity_pct), axes.Y(point.hit_pct), colour);
-  }
+  canvas.Polyline(points, 2, colour);
+  for (const PlotPoint& point : points) canvas.Disc(point, 3, colour);
+  const double x = kWidth - kRight + 16;
   const double y = kTop + 18.0 * static_cast<double>(number);
-  absl::StrAppendFormat(&svg,
-                        "<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"4\" fill=\"%s\"/>\n",
-                        kWidth - kRight + 16, y - 4, colour);
-  return svg + Text(kWidth - kRight + 36, y + 2, "start", policy);
+  canvas.Polyline(std::array{PlotPoint{x, y - 2}, PlotPoint{x + 14, y - 2}}, 4, colour);
+  canvas.Text({x + 20, y + 2}, PlotAnchor::kStart, policy);
 }
 
 }  // namespace
 
-std::string SimulationPlot(const SimulationReport& report) {
+std::string SimulationPlot(const SimulationReport& report, PlotFormat format) {
   std::vector<std::string> policies;  // in the order of the rows
-  std::map<std::string, std::vector<Point>> curves;
+  std::map<std::string, std::vector<Sample>> curves;
   Axes axes{.low_pct = 100, .high_pct = 0.001, .top_pct = 0};
   for (const SimulationRow& row : report.rows) {
     if (curves.count(row.policy) == 0) policies.push_back(row.policy);
@@ -113,19 +94,16 @@ std::string SimulationPlot(const SimulationReport& report) {
     axes.top_pct = std::max(axes.top_pct, hit_pct);
   }
   axes.top_pct = std::max(5.0, std::ceil(axes.top_pct / 5) * 5);
-  std::string svg = absl::StrFormat(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
-      "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" "
-      "fill=\"white\"/>\n",
-      kWidth, kHeight);
-  absl::StrAppend(&svg, Frame(axes, report));
+  const PlotSize size{kWidth, kHeight};
+  const auto canvas = format == PlotFormat::kPng ? MakePngCanvas(size) : MakeSvgCanvas(size);
+  DrawFrame(axes, report, *canvas);
   for (size_t number = 0; number < policies.size(); ++number) {
-    std::vector<Point>& points = curves[policies[number]];
-    std::sort(points.begin(), points.end(),
-              [](Point a, Point b) { return a.capacity_pct < b.capacity_pct; });
-    absl::StrAppend(&svg, Curve(axes, policies[number], points, number));
+    std::vector<Sample>& samples = curves[policies[number]];
+    std::sort(samples.begin(), samples.end(),
+              [](Sample a, Sample b) { return a.capacity_pct < b.capacity_pct; });
+    DrawCurve(axes, policies[number], samples, number, *canvas);
   }
-  return svg + "</svg>\n";
+  return canvas->Finish();
 }
 
 }  // namespace larder

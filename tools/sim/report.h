@@ -32,7 +32,8 @@ std::string SimulationReportJson(const SimulationReport& report);
 
 void PrintSimulationReport(const SimulationReport& report, FILE* file);
 
-// An SVG picture: the block hit ratio over the capacity, a line for each policy.
-std::string SimulationPlot(const SimulationReport& report);
+// A picture's file: the block hit ratio over the capacity, a line for each policy.
+enum class PlotFormat { kSvg, kPng };
+std::string SimulationPlot(const SimulationReport& report, PlotFormat format);
 
 }  // namespace larder

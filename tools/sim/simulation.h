@@ -40,7 +40,7 @@ struct SimulationResult {
   uint64_t disk_hit_blocks = 0;  // of those, not in memory
   uint64_t tokens = 0;
   uint64_t hit_tokens = 0;
-  double work = 0;  // what computing all prompts takes (cost_model.h)
+  double work = 0;  // what computing all prompts takes (recompute_cost.h)
   double saved_work = 0;
   uint64_t memory_blocks_written = 0;
   uint64_t disk_blocks_written = 0;

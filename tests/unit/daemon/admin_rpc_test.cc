@@ -445,5 +445,41 @@ TEST_F(AdminRpcTest, ADrainingDaemonTakesNoChunksAndEnds) {
   EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE) << status.error_message();
 }
 
+TEST_F(AdminRpcTest, InsightIsOfWhatMatchWasAskedFor) {
+  const auto insight = [&] {
+    grpc::ClientContext context;
+    v1::InsightResponse response;
+    EXPECT_TRUE(admin_->Insight(&context, v1::InsightRequest(), &response).ok());
+    return response;
+  };
+  EXPECT_EQ(insight().uses(), 0);
+  EXPECT_EQ(insight().tiers_size(), 0);
+  PutChain(2);
+  v1::MatchRequest request;
+  request.set_space_id(space_);
+  for (const char* key : {"k0", "k1", "k2", "k3"}) request.add_keys(key);
+  for (const bool touch : {true, true, false}) {
+    request.set_touch(touch);
+    grpc::ClientContext context;
+    v1::MatchResponse response;
+    ASSERT_TRUE(store_->Match(&context, request, &response).ok());
+  }
+  const v1::InsightResponse response = insight();
+  EXPECT_EQ(response.uses(), 8);  // looking without touching is no use
+  EXPECT_EQ(response.half_life_ms(), 3'600'000u);
+  ASSERT_EQ(response.tiers_size(), 1);
+  EXPECT_EQ(response.tiers(0).found_ratio(), 0.5);
+  EXPECT_EQ(response.tiers(0).sample_rate(), 1);
+  EXPECT_FALSE(response.tiers(0).filled());
+  EXPECT_EQ(response.unlimited_hit_ratio(), 0.5);
+  EXPECT_EQ(response.policies_size(), 7);
+  ASSERT_EQ(response.reuse_ages_size(), 1);
+  EXPECT_EQ(response.reuse_ages(0).from_ms(), 0u);
+  EXPECT_EQ(response.reuse_ages(0).ratio(), 0.5);
+  ASSERT_EQ(response.tenants_size(), 1);
+  EXPECT_EQ(response.tenants(0).tenant(), "tenant");
+  EXPECT_EQ(response.tenants(0).use_ratio(), 1);
+}
+
 }  // namespace
 }  // namespace larder

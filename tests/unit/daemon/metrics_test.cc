@@ -154,6 +154,11 @@ TEST_F(MetricsTest, CountsWhatAClientDoes) {
   EXPECT_EQ(of_space("larder_resident_chunks"), 2);
   EXPECT_EQ(samples.at("larder_removed_chunks_total{cause=\"removed\"}"), 1);
   EXPECT_EQ(samples.at("larder_chunks"), 2);
+  EXPECT_EQ(samples.at("larder_insight_uses"), 505);
+  EXPECT_NEAR(samples.at("larder_insight_found_ratio{tier=\"all\"}"), 503.0 / 505, 1e-9);
+  // The first five were first uses.
+  EXPECT_NEAR(samples.at("larder_insight_policy_hit_ratio{policy=\"lru\",capacity=\"125%\"}"),
+              500.0 / 505, 1e-9);
   EXPECT_EQ(samples.at("larder_loop_responsive"), 1);
   EXPECT_EQ(samples.at("larder_clients_accepted_total"), 1);
   EXPECT_EQ(samples.at("larder_tier_capacity_bytes{tier=\"dram\"}"), 64 << 20);

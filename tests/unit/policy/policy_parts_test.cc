@@ -137,6 +137,35 @@ TEST(ScoreQueuesTest, TheLowestLevelIsFound) {
   }
 }
 
+TEST(ScoreQueuesTest, TheNextCellInUseGoesRound) {
+  constexpr uint32_t kItems = 8;
+  constexpr size_t kClasses = 256;
+  constexpr uint32_t kCells = kClasses * kAgeBuckets;
+  SeededRandom random(12);
+  ScoreQueues queues(kClasses);
+  std::vector<uint32_t> cell_of(kItems, kCells);
+  for (int step = 0; step < 5000; ++step) {
+    const auto item = static_cast<uint32_t>(random.Below(kItems));
+    queues.Remove(item);
+    cell_of[item] = kCells;
+    if (random.Below(2) == 0) {
+      // Often near others, also in the same word.
+      cell_of[item] = static_cast<uint32_t>(random.Below(step % 3 == 0 ? 200 : kCells));
+      queues.PushNewest(item, static_cast<uint16_t>(cell_of[item]));
+    }
+    const auto cell = static_cast<uint32_t>(random.Below(step % 2 == 0 ? 200 : kCells));
+    uint32_t nearest = kCells;  // how far behind `cell` the next one is, less one
+    uint32_t expected = ScoreQueues::kNoCell;
+    for (const uint32_t used : cell_of) {
+      const uint32_t distance = (used + kCells - cell - 1) % kCells;
+      if (used == kCells || distance >= nearest) continue;
+      nearest = distance;
+      expected = used;
+    }
+    ASSERT_EQ(queues.NextInUse(static_cast<uint16_t>(cell)), expected) << "step " << step;
+  }
+}
+
 TEST(TrustTest, IsLostWithHitsAndComesBack) {
   Trust trust;
   const auto use = [&](bool hit, bool lru_hit) { trust.RecordUse(hit, lru_hit, 1, 5000, 1000); };

@@ -42,15 +42,30 @@ TEST(SimProgramTest, PrintsJsonForEachPolicyAndCapacity) {
 }
 
 TEST(SimProgramTest, WritesAPlot) {
-  const std::string path = testing::TempDir() + "/larder_sim_plot.svg";
-  const Outcome outcome =
-      RunSim(absl::StrCat("--generate agents --limit 100 --policy lru --plot ", path));
+  for (const auto& [ending, magic] : {std::pair(".svg", "<svg"), std::pair(".png", "\x89PNG")}) {
+    const std::string path = absl::StrCat(testing::TempDir(), "/larder_sim_plot", ending);
+    const Outcome outcome =
+        RunSim(absl::StrCat("--generate agents --limit 100 --policy lru --plot ", path));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    std::ifstream file(path, std::ios::binary);
+    std::string beginning(4, ' ');
+    file.read(beginning.data(), 4);
+    EXPECT_EQ(beginning, magic);
+    std::filesystem::remove(path);
+  }
+}
+
+TEST(SimProgramTest, ComparesTheDaemonsEstimatesWithTheSimulator) {
+  const Outcome table = RunSim("--generate rag --limit 300 --insight --capacity-pct 10");
+  EXPECT_EQ(table.exit_code, 0);
+  EXPECT_NE(table.output.find("mean error"), std::string::npos) << table.output;
+  const Outcome outcome = RunSim(
+      "--generate rag --limit 300 --insight --capacity-pct 10,20 --disk-capacity-pct 40 "
+      "--json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  std::ifstream file(path);
-  std::string first_line;
-  std::getline(file, first_line);
-  EXPECT_EQ(first_line.rfind("<svg", 0), 0u);
-  std::filesystem::remove(path);
+  const auto json = nlohmann::json::parse(outcome.output);
+  EXPECT_EQ(json["results"].size(), 2u * (7 + 2 + 1));
+  EXPECT_GT(json["insight_ns_per_access"], 0);
 }
 
 TEST(SimProgramTest, BadUsageIsNamed) {
@@ -69,6 +84,7 @@ TEST(SimProgramTest, BadUsageIsNamed) {
       {"--generate rag --nodes 0", "--nodes"},
       {"--generate rag --block-tokens 0", "--block-tokens"},
       {"--generate tea", "tea"},
+      {"--generate rag --plot curves.gif", "curves.gif"},
       {"--no-such-flag", "--no-such-flag"},
   };
   for (const auto& test_case : kCases) {

@@ -209,9 +209,6 @@ TEST(SimulationTest, TheJsonHasARowForEachRun) {
     EXPECT_GT(row["ns_per_access"].get<double>(), 0.0);
   }
   EXPECT_EQ(json["results"][0]["policy"], "larder");
-  const std::string svg = SimulationPlot(report);
-  EXPECT_NE(svg.find("rag &lt;&amp;&gt;"), std::string::npos);
-  EXPECT_NE(svg.find("<polyline"), std::string::npos);
 }
 
 TEST(BlockTraceTest, AnIdBehindAnotherBlockIsAnotherBlock) {
