@@ -11,8 +11,12 @@ constexpr size_t kCapacityShare = 8;
 constexpr size_t kRequestShare = 2;
 // Each thinning leaves so much.
 constexpr double kThinningFactor = 7.0 / 8;
-// A sample that is thinner than it should be by this factor starts anew.
+// A sample that is thinner than it should be by this factor starts anew; then not before it was
+// faded so often, and twice as often each time, for a load that is used in other sizes than it is
+// sampled in.
 constexpr double kTooThinFactor = 8;
+constexpr uint32_t kFirstWaitFades = 32;
+constexpr uint32_t kWaitFadesMax = kFirstWaitFades << 10;
 
 }  // namespace
 
@@ -73,8 +77,11 @@ bool SampledCurve::Fade(double factor, Forget forget) {
   uses_ *= factor;
   used_bytes_ *= factor;
   first_uses_ *= factor;
-  if (uses_ <= 0 || rate() * kTooThinFactor >= WantedRate()) return false;
+  if (fades_to_wait_ > 0) --fades_to_wait_;
+  if (fades_to_wait_ > 0 || uses_ <= 0 || rate() * kTooThinFactor >= WantedRate()) return false;
   StartAnew(forget);
+  wait_fades_ = std::clamp(wait_fades_ * 2, kFirstWaitFades, kWaitFadesMax);
+  fades_to_wait_ = wait_fades_;
   return true;
 }
 

@@ -97,6 +97,8 @@ class SampledCurve {
   double used_bytes_ = 0;
   double first_uses_ = 0;
   uint64_t request_chunks_max_ = 1;
+  uint32_t wait_fades_ = 0;     // between two new starts
+  uint32_t fades_to_wait_ = 0;  // of these, still to come
 };
 
 }  // namespace larder

@@ -155,6 +155,22 @@ TEST(SampledCurveTest, MuchLargerChunksStartItAnew) {
   EXPECT_NEAR(curve.HitRatio(1000 * kChunkBytes), 0.95, 1e-9);
 }
 
+TEST(SampledCurveTest, ALoadThatNeverFitsStartsItAnewEverMoreRarely) {
+  // A few large chunks that are used all the time, and tiny ones that fill the sample.
+  SampledCurve curve(1 << 8, 1000 * kChunkBytes);
+  uint64_t fresh = 1000;
+  int starts = 0;
+  for (int fade = 0; fade < 200; ++fade) {
+    for (int i = 0; i < 5000; ++i) {
+      Feed(curve, {++fresh}, kChunkBytes / 4096);
+      Feed(curve, {fresh % 10}, kChunkBytes);
+    }
+    if (curve.Fade(0.9, [](uint32_t) {})) ++starts;
+  }
+  EXPECT_GE(starts, 2);
+  EXPECT_LE(starts, 4);
+}
+
 TEST(SampledCurveTest, RequestsLargerThanTheSample) {
   SampledCurve curve(64, 10 * kChunkBytes);
   std::vector<uint64_t> keys;
