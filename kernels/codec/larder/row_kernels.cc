@@ -127,6 +127,17 @@ const RowKernels& ScalarRowKernels() {
   return kKernels;
 }
 
-const RowKernels& GetRowKernels(CpuPath) { return ScalarRowKernels(); }
+const RowKernels& GetRowKernels(CpuPath path) {
+#if defined(__x86_64__)
+  if (path == CpuPath::kAvx512) {
+    return Avx512RowKernels();
+  }
+  if (path == CpuPath::kAvx2) {
+    return Avx2RowKernels();
+  }
+#endif
+  (void)path;
+  return ScalarRowKernels();
+}
 
 }  // namespace larder

@@ -47,5 +47,9 @@ const RowKernels& GetRowKernels(CpuPath path);
 
 // The single paths, for GetRowKernels and as fallbacks of each other.
 const RowKernels& ScalarRowKernels();
+#if defined(__x86_64__)
+const RowKernels& Avx2RowKernels();
+const RowKernels& Avx512RowKernels();
+#endif
 
 }  // namespace larder
