@@ -99,6 +99,9 @@ class Avx2Decoder {
     return symbol;
   }
 
+  // Whether every row so far was there.
+  bool IsSound() const { return cursor_.IsSound(); }
+
   // Whether every row was there and the stream ends here as an encoder began it.
   LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE bool Finish() const {
     const __m256i start = _mm256_set1_epi32(kStateLow);

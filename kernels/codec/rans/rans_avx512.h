@@ -62,6 +62,9 @@ class Avx512Decoder {
     return {SymbolsOf(low_entry), SymbolsOf(high_entry)};
   }
 
+  // Whether every row so far was there.
+  bool IsSound() const { return cursor_.IsSound(); }
+
   // Whether every row was there and the stream ends here as an encoder began it.
   LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE bool Finish() const {
     const __m512i start = _mm512_set1_epi32(kStateLow);

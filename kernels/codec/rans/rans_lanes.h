@@ -57,6 +57,9 @@ class LaneDecoder {
     words_left_ -= words;
   }
 
+  // Whether every row so far was there.
+  LARDER_HD bool IsSound() const { return !overrun_; }
+
   // Whether every row was there and the stream ends here as an encoder began it.
   LARDER_HD bool Finish() const {
     const uint32_t wrong = Lanes::Ballot([&](uint32_t lane) { return state_[lane] != kStateLow; });

@@ -48,6 +48,9 @@ class WordCursor {
   // How many bytes the row took.
   void EndRow(size_t bytes) { next_ += bytes; }
 
+  // Whether the rows so far took no more words than there are.
+  bool IsSound() const { return !overrun_ && (last_ != tail_end_ || next_ <= tail_end_); }
+
   // Whether the rows took exactly the words of the stream.
   bool IsAtEnd() const { return !overrun_ && next_ == (last_ == tail_end_ ? tail_end_ : end_); }
 
