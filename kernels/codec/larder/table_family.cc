@@ -9,8 +9,8 @@ CodecStatus CheckTable(const ProfileTable& table, uint64_t offset) {
   if (table.symbol_max == 0 || table.symbol_max > kBaseSymbolMax) {
     return CorruptCodecBytes("table: largest symbol not in 1 to 15", offset);
   }
-  if (table.pull > kFineSteps / 2) {
-    return CorruptCodecBytes("table: pull over half a step", offset);
+  if (table.reserved != 0) {
+    return CorruptCodecBytes("table: reserved byte is not zero", offset);
   }
   return {};
 }

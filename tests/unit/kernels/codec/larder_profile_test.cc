@@ -127,8 +127,8 @@ TEST(TableFamilyTest, BadEntriesAreNamed) {
   table.symbol_max = 16;
   EXPECT_STREQ(family.Build({&table, 1}).text, "table: largest symbol not in 1 to 15");
   table = DefaultTables()[0];
-  table.pull = 14;
-  EXPECT_STREQ(family.Build({&table, 1}).text, "table: pull over half a step");
+  table.reserved = 1;
+  EXPECT_STREQ(family.Build({&table, 1}).text, "table: reserved byte is not zero");
   EXPECT_STREQ(family.Build({}).text, "table count: not in 1 to 64");
 }
 
