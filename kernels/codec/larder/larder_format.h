@@ -20,14 +20,12 @@ inline constexpr uint32_t kBaseSymbols = 2 * kBaseSymbolMax + 1;
 // The finest quantiser has 27 steps in one of the base: three digits of -1, 0 or 1.
 inline constexpr int32_t kFineSteps = 27;
 inline constexpr int32_t kFineMax = kBaseSymbolMax * kFineSteps + kFineSteps / 2;
-// One digit symbol holds the digits of a channel in three consecutive tokens.
-inline constexpr uint32_t kDigitTokens = 3;
-inline constexpr uint32_t kDigitSymbols = 27;
+// A byte holds the digits that a lane has in five consecutive rows of 32 channels.
+inline constexpr uint32_t kDigitsInByte = 5;
 // Means are stored in units of this many fine steps.
 inline constexpr int32_t kMeanUnit = 4;
 
 inline constexpr uint32_t kTablesMax = 64;
-inline constexpr uint32_t kDigitClasses = 16;
 inline constexpr uint32_t kStepIndexMax = 255;
 // A channel's table byte where parameters are inline: table, and above it by how many octaves the
 // channel's step exceeds its group's.
@@ -54,23 +52,23 @@ enum class HeadMode : uint8_t {
   kRaw = 2,      // the elements of the filled tokens, when coding would take more
 };
 
-// First bytes of a head's stream in the base level. After it: the words, then (kInline) steps,
-// tables and means, then exact tokens, patch indices and patch elements; zeroes up to a multiple of
-// kStreamAlignment.
+// First bytes of a head's stream in the base level. After it: patch indices (u32, ascending, token
+// x head dim + channel), the entropy-coded stream, (kInline) parameters, elements of the exact
+// tokens, elements of the patches; zeroes up to a multiple of kStreamAlignment.
 struct LarderHeadHeader {
   uint8_t mode;
   uint8_t reserved[3];
-  uint32_t word_count;   // u16 words of the rANS stream
+  uint32_t coded_bytes;  // of the entropy-coded stream
   uint32_t patch_count;  // elements that are stored exactly
 };
 static_assert(sizeof(LarderHeadHeader) == 12);
 static_assert(std::has_unique_object_representations_v<LarderHeadHeader>, "no padding");
 
-// First bytes of a head's stream in a refinement level; the words follow. Raw heads have no stream.
-struct LarderDigitHeader {
-  uint32_t word_count;
-};
-static_assert(sizeof(LarderDigitHeader) == 4);
+// A head's stream in a refinement level is kLanes bytes for every kDigitsInByte rows (token x
+// groups
+// + group): byte `lane` holds the digits of that lane as a fraction, see digit_packing.h. The
+// stream of a raw head is empty.
+constexpr size_t DigitBlocks(size_t rows) { return (rows + kDigitsInByte - 1) / kDigitsInByte; }
 
 inline constexpr size_t kStreamAlignment = 4;
 constexpr size_t AlignStream(size_t bytes) {
@@ -116,10 +114,8 @@ struct ProfileTable {
   uint16_t decay;
   uint8_t symbol_max;  // larger indices are patched; 1 to kBaseSymbolMax
   uint8_t pull;        // base reconstruction is so many fine steps nearer to zero
-  std::array<uint8_t, kDigitLevels> digit_class;  // of each refinement level
-  uint8_t reserved;
 };
-static_assert(sizeof(ProfileTable) == 12);
+static_assert(sizeof(ProfileTable) == 8);
 static_assert(std::has_unique_object_representations_v<ProfileTable>, "no padding");
 
 }  // namespace larder
