@@ -53,7 +53,7 @@ def dump(model, tokenizer, name, arguments):
         "set": "evaluation" if name in texts.EVALUATION else "calibration",
         "element_type": "bf16", "layers": shape.layers, "kv_heads": shape.kv_heads,
         "query_heads": shape.query_heads, "head_dim": shape.head_dim, "rope_base": shape.rope_base,
-        "rope_pairs": "i, i + head_dim / 2", "chunk_tokens": arguments.chunk_tokens,
+        "rope_style": "halves", "chunk_tokens": arguments.chunk_tokens,
         "chunks": len(tokens) // arguments.chunk_tokens, "first_position": 0, "perplexity": perplexity,
     }
     Path(f"{base}.json").write_text(json.dumps(description, indent=1) + "\n")
