@@ -138,6 +138,8 @@ void DeclareProfileMaker(CLI::App* app, Flags& flags) {
   app->add_option("--query-power", options.query_power, "0: channels of a head are alike")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app->add_flag("!--keep-rotation", options.undo_rotation,
+                "Do not undo the keys' rotary embedding");
 }
 
 int Run(int argc, char** argv) {

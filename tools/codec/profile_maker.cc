@@ -38,13 +38,13 @@ absl::StatusOr<std::vector<double>> Numbers(const nlohmann::json& json, const ch
       absl::StrCat("sensitivity: \"", field, "\" must be a list of numbers above 0"));
 }
 
-ProfileContents ContentsFor(const SampleShape& shape) {
+ProfileContents ContentsFor(const SampleShape& shape, bool undo_rotation) {
   ProfileContents contents;
   contents.layers = shape.layers;
   contents.planes_per_layer = kPlanesPerLayer;
   contents.heads = shape.geometry.heads;
   contents.head_dim = shape.geometry.head_dim;
-  if (shape.rope_style == RopeStyle::kNone) return contents;
+  if (shape.rope_style == RopeStyle::kNone || !undo_rotation) return contents;
   const uint32_t pairs = shape.geometry.head_dim / 2;
   contents.rotation = {.style = shape.rope_style, .channel_begin = 0, .pairs = pairs};
   constexpr long double kTurn = 18446744073709551616.0L;  // 2^64
@@ -200,7 +200,7 @@ absl::StatusOr<std::vector<uint8_t>> MakeProfile(const std::vector<std::string>&
     return absl::InvalidArgumentError(
         absl::StrCat("sensitivity: not of the samples' ", shape.layers, " layers"));
   }
-  ProfileBuilder builder(ContentsFor(shape));
+  ProfileBuilder builder(ContentsFor(shape, options.undo_rotation));
   QueryEnergy energy(shape);
   for (const Sample& sample : samples) {
     for (size_t plane = 0; plane < sample.shape.PlaneCount(); ++plane) {

@@ -16,11 +16,15 @@ class Dump:
         self.about = json.loads(Path(f"{self.base}.json").read_text())
         self.tokens = np.fromfile(f"{self.base}.tokens", dtype="<u4").astype(np.int64)
 
-    def planes(self):
-        """float32 [chunk][layer][keys, values][head][token][dim]"""
+    def planes_shape(self):
+        """[chunk][layer][keys, values][head][token][dim]"""
         about = self.about
-        shape = (about["chunks"], about["layers"], 2, about["kv_heads"], about["chunk_tokens"], about["head_dim"])
-        return from_bf16_bytes(np.fromfile(f"{self.base}.kv", dtype="<u2")).reshape(shape)
+        return (about["chunks"], about["layers"], 2, about["kv_heads"], about["chunk_tokens"],
+                about["head_dim"])
+
+    def planes(self):
+        """float32, of planes_shape"""
+        return from_bf16_bytes(np.fromfile(f"{self.base}.kv", dtype="<u2")).reshape(self.planes_shape())
 
 
 class Scorer:
