@@ -2,6 +2,7 @@
 """Writes the keys, values and queries of a language model over texts, for measuring codecs.
 
 dump_kv.py MODEL.gguf TEXTS_FOLDER OUTPUT_FOLDER [--tokens 2048] [--chunk-tokens 256] [--texts a,b]
+           [--layers 0,4,18]
 
 For each text, all little-endian and without headers:
   NAME.kv         bfloat16 [chunk][layer][keys, values][kv head][token][dim], as in a raw container
@@ -37,6 +38,8 @@ def dump(model, tokenizer, name, arguments):
     log_probabilities = model.log_probabilities(hidden[:-1])
     perplexity = float(np.exp(-log_probabilities[np.arange(len(tokens) - 1), tokens[1:]].mean()))
 
+    layers = arguments.layers or list(range(model.shape.layers))
+    caches = [caches[layer] for layer in layers]
     base = Path(arguments.output_folder) / name
     pairs = [np.stack([cache.keys, cache.values]) for cache in caches]
     bf16_bytes(chunked(pairs, arguments.chunk_tokens)).tofile(f"{base}.kv")
@@ -51,10 +54,10 @@ def dump(model, tokenizer, name, arguments):
     description = {
         "model": model.name, "text": name, "kind": kind, "package": package,
         "set": "evaluation" if name in texts.EVALUATION else "calibration",
-        "element_type": "bf16", "layers": shape.layers, "kv_heads": shape.kv_heads,
+        "element_type": "bf16", "layers": len(layers), "model_layers": layers, "kv_heads": shape.kv_heads,
         "query_heads": shape.query_heads, "head_dim": shape.head_dim, "rope_base": shape.rope_base,
         "rope_style": "halves", "chunk_tokens": arguments.chunk_tokens,
-        "chunks": len(tokens) // arguments.chunk_tokens, "first_position": 0, "perplexity": perplexity,
+        "chunks": len(tokens) // arguments.chunk_tokens, "perplexity": perplexity,
     }
     Path(f"{base}.json").write_text(json.dumps(description, indent=1) + "\n")
     print(f"{name:12} {kind:9} {len(text) / len(tokenizer.encode(text).ids):5.2f} characters a token, "
@@ -69,6 +72,8 @@ def main():
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--chunk-tokens", type=int, default=256)
     parser.add_argument("--texts", help="comma-separated; all when absent")
+    parser.add_argument("--layers", type=lambda text: [int(layer) for layer in text.split(",")],
+                        help="comma-separated; all when absent")
     arguments = parser.parse_args()
     if arguments.tokens % arguments.chunk_tokens:
         parser.error("--tokens must be a multiple of --chunk-tokens")
