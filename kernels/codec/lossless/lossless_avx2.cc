@@ -85,8 +85,6 @@ template <class Layout>
 class HeadDecoder {
  public:
   LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE bool Begin(const LosslessTask& task, StreamTail& tail) {
-    to_ = task.window.destination;
-    skip_ = task.window.token_begin * task.window.groups;
     escapes_ = task.head.escapes;
     escapes_end_ = escapes_ + task.head.escape_count;
     return decoder_.Begin(task.head.symbols, task.head.symbol_bytes, tail);
@@ -94,7 +92,7 @@ class HeadDecoder {
 
   LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE void DecodeRow(const LosslessHead& head,
                                                          const DecodeTable* tables, size_t row,
-                                                         size_t channel) {
+                                                         size_t channel, uint8_t* to) {
     const Avx2Row symbol = decoder_.DecodeRow(tables, TableOffsetsAvx2(head.table + channel));
     const Row base = LoadWideBytes(head.base + channel);
     Row exponent, escape;
@@ -107,7 +105,7 @@ class HeadDecoder {
     const uint32_t escaped = MaskOf(escape);
     if (escaped != 0) [[unlikely]]
       TakeEscapes(escaped, exponent);
-    if (row < skip_) return;
+    if (to == nullptr) return;
     Row element;
     const Row raw = LoadRaw<Layout>(head, row);
     for (uint32_t h = 0; h < 2; ++h) {
@@ -115,11 +113,9 @@ class HeadDecoder {
           _mm256_and_si256(exponent.half[h], Constant(Layout::kExponentMask)), raw.half[h]);
     }
     if constexpr (Layout::kWide) {
-      StoreWords(to_, element);
-      to_ += 2 * kLanes;
+      StoreWords(to + channel * 2, element);
     } else {
-      StoreNarrow(to_, element);
-      to_ += kLanes;
+      StoreNarrow(to + channel, element);
     }
   }
 
@@ -145,8 +141,6 @@ class HeadDecoder {
   }
 
   Avx2Decoder decoder_;
-  uint8_t* to_ = nullptr;
-  size_t skip_ = 0;  // rows before the window
   const uint8_t* escapes_ = nullptr;
   const uint8_t* escapes_end_ = nullptr;
   bool overrun_ = false;
@@ -158,10 +152,11 @@ LARDER_TARGET_AVX2 bool Decode(const LosslessTask& task, const DecodeTable* tabl
   HeadDecoder<FloatLayout<kElement>> decoder;
   if (!decoder.Begin(task, tail)) return false;
   const size_t channels = size_t{task.window.groups} * kLanes;
-  const size_t rows = size_t{task.window.token_end} * task.window.groups;
-  for (size_t row = 0; row < rows;) {
+  size_t row = 0;
+  for (uint32_t token = 0; token < task.window.token_end; ++token) {
+    uint8_t* to = task.window.At(token);
     for (size_t channel = 0; channel < channels; channel += kLanes, ++row) {
-      decoder.DecodeRow(task.head, tables, row, channel);
+      decoder.DecodeRow(task.head, tables, row, channel, to);
     }
   }
   return decoder.Finish(task.window);
@@ -175,11 +170,12 @@ LARDER_TARGET_AVX2 bool DecodePair(const LosslessTask& first, const LosslessTask
 }
 
 template <CodecElement kElement>
-LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE Row LoadRow(const LosslessSplit& split, size_t row) {
+LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE Row LoadRow(const LosslessSplit& split, uint32_t token,
+                                                    uint32_t group) {
   if constexpr (FloatLayout<kElement>::kWide) {
-    return LoadWords(split.elements + row * kLanes * 2);
+    return LoadWords(split.from.At(token) + group * kLanes * 2);
   } else {
-    return LoadWideBytes(split.elements + row * kLanes);
+    return LoadWideBytes(split.from.At(token) + group * kLanes);
   }
 }
 
@@ -193,9 +189,8 @@ template <CodecElement kElement>
 LARDER_TARGET_AVX2 Row FindBases(const LosslessSplit& split, uint32_t group) {
   using Layout = FloatLayout<kElement>;
   Row base = {{_mm256_setzero_si256(), _mm256_setzero_si256()}};
-  const size_t rows = size_t{split.filled_tokens} * split.groups;
-  for (size_t row = group; row < rows; row += split.groups) {
-    const Row element = LoadRow<kElement>(split, row);
+  for (uint32_t token = 0; token < split.filled_tokens; ++token) {
+    const Row element = LoadRow<kElement>(split, token, group);
     for (uint32_t h = 0; h < 2; ++h) {
       __m256i exponent = ExponentOf<Layout>(element.half[h]);
       if constexpr (Layout::kTopIsSpecial) {
@@ -209,9 +204,11 @@ LARDER_TARGET_AVX2 Row FindBases(const LosslessSplit& split, uint32_t group) {
 }
 
 template <CodecElement kElement>
-LARDER_TARGET_AVX2 void SplitRow(const LosslessSplit& split, size_t row, const Row& base) {
+LARDER_TARGET_AVX2 void SplitRow(const LosslessSplit& split, uint32_t token, uint32_t group,
+                                 const Row& base) {
   using Layout = FloatLayout<kElement>;
-  const Row element = LoadRow<kElement>(split, row);
+  const size_t row = size_t{token} * split.groups + group;
+  const Row element = LoadRow<kElement>(split, token, group);
   Row symbol, raw;
   for (uint32_t h = 0; h < 2; ++h) {
     const __m256i bits = element.half[h];
@@ -258,10 +255,9 @@ LARDER_TARGET_AVX2 bool Split(const LosslessSplit& split, const LosslessTables& 
   for (uint32_t group = 0; group < split.groups; ++group) {
     const Row base = FindBases<kElement>(split, group);
     LosslessCounts counts = {};
-    const size_t rows = size_t{split.filled_tokens} * split.groups;
-    for (size_t row = group; row < rows; row += split.groups) {
-      SplitRow<kElement>(split, row, base);
-      const uint8_t* symbols = split.symbols + row * kLanes;
+    for (uint32_t token = 0; token < split.filled_tokens; ++token) {
+      SplitRow<kElement>(split, token, group, base);
+      const uint8_t* symbols = split.symbols + (size_t{token} * split.groups + group) * kLanes;
       for (uint32_t lane = 0; lane < kLanes; ++lane) ++counts.count[symbols[lane]][lane];
     }
     StoreNarrow(split.base + group * kLanes, base);

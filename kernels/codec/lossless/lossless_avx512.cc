@@ -47,8 +47,6 @@ template <class Layout>
 class HeadDecoder {
  public:
   LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE bool Begin(const LosslessTask& task, StreamTail& tail) {
-    to_ = task.window.destination;
-    skip_ = task.window.token_begin * task.window.groups;
     escapes_ = task.head.escapes;
     escapes_end_ = escapes_ + task.head.escape_count;
     return decoder_.Begin(task.head.symbols, task.head.symbol_bytes, tail);
@@ -56,7 +54,7 @@ class HeadDecoder {
 
   LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE void DecodeRow(const LosslessHead& head,
                                                            const DecodeTable* tables, size_t row,
-                                                           size_t channel) {
+                                                           size_t channel, uint8_t* to) {
     const Avx512Row symbol = decoder_.DecodeRow(tables, TableOffsetsAvx512(head.table + channel));
     const __m512i narrow =
         _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(symbol.low)),
@@ -65,15 +63,13 @@ class HeadDecoder {
     const __mmask32 escaped = _mm512_cmpeq_epi16_mask(narrow, Constant(kEscape));
     if (escaped != 0) [[unlikely]]
       exponent = TakeEscapes(escaped, exponent);
-    if (row < skip_) return;
+    if (to == nullptr) return;
     exponent = _mm512_and_si512(exponent, Constant(Layout::kExponentMask));
     const __m512i element = Join<Layout>(exponent, LoadRaw<Layout>(head, row));
     if constexpr (Layout::kWide) {
-      _mm512_storeu_si512(to_, element);
-      to_ += 2 * kLanes;
+      _mm512_storeu_si512(to + channel * 2, element);
     } else {
-      StoreNarrow(to_, element);
-      to_ += kLanes;
+      StoreNarrow(to + channel, element);
     }
   }
 
@@ -99,8 +95,6 @@ class HeadDecoder {
   }
 
   Avx512Decoder decoder_;
-  uint8_t* to_ = nullptr;
-  size_t skip_ = 0;  // rows before the window
   const uint8_t* escapes_ = nullptr;
   const uint8_t* escapes_end_ = nullptr;
   bool overrun_ = false;
@@ -112,10 +106,11 @@ LARDER_TARGET_AVX512 bool Decode(const LosslessTask& task, const DecodeTable* ta
   HeadDecoder<FloatLayout<kElement>> decoder;
   if (!decoder.Begin(task, tail)) return false;
   const size_t channels = size_t{task.window.groups} * kLanes;
-  const size_t rows = size_t{task.window.token_end} * task.window.groups;
-  for (size_t row = 0; row < rows;) {
+  size_t row = 0;
+  for (uint32_t token = 0; token < task.window.token_end; ++token) {
+    uint8_t* to = task.window.At(token);
     for (size_t channel = 0; channel < channels; channel += kLanes, ++row) {
-      decoder.DecodeRow(task.head, tables, row, channel);
+      decoder.DecodeRow(task.head, tables, row, channel, to);
     }
   }
   return decoder.Finish(task.window);
@@ -128,22 +123,25 @@ LARDER_TARGET_AVX512 bool DecodePair(const LosslessTask& first, const LosslessTa
   HeadDecoder<FloatLayout<kElement>> a, b;
   if (!a.Begin(first, first_tail) || !b.Begin(second, second_tail)) return false;
   const size_t channels = size_t{first.window.groups} * kLanes;
-  const size_t rows = size_t{first.window.token_end} * first.window.groups;
-  for (size_t row = 0; row < rows;) {
+  size_t row = 0;
+  for (uint32_t token = 0; token < first.window.token_end; ++token) {
+    uint8_t* first_to = first.window.At(token);
+    uint8_t* second_to = second.window.At(token);
     for (size_t channel = 0; channel < channels; channel += kLanes, ++row) {
-      a.DecodeRow(first.head, tables, row, channel);
-      b.DecodeRow(second.head, tables, row, channel);
+      a.DecodeRow(first.head, tables, row, channel, first_to);
+      b.DecodeRow(second.head, tables, row, channel, second_to);
     }
   }
   return a.Finish(first.window) && b.Finish(second.window);
 }
 
 template <CodecElement kElement>
-LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE __m512i LoadRow(const LosslessSplit& split, size_t row) {
+LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE __m512i LoadRow(const LosslessSplit& split,
+                                                          uint32_t token, uint32_t group) {
   if constexpr (FloatLayout<kElement>::kWide) {
-    return _mm512_loadu_si512(split.elements + row * kLanes * 2);
+    return _mm512_loadu_si512(split.from.At(token) + group * kLanes * 2);
   } else {
-    return LoadWideBytes(split.elements + row * kLanes);
+    return LoadWideBytes(split.from.At(token) + group * kLanes);
   }
 }
 
@@ -157,9 +155,8 @@ template <CodecElement kElement>
 LARDER_TARGET_AVX512 __m512i FindBases(const LosslessSplit& split, uint32_t group) {
   using Layout = FloatLayout<kElement>;
   __m512i base = _mm512_setzero_si512();
-  const size_t rows = size_t{split.filled_tokens} * split.groups;
-  for (size_t row = group; row < rows; row += split.groups) {
-    const __m512i exponent = ExponentOf<Layout>(LoadRow<kElement>(split, row));
+  for (uint32_t token = 0; token < split.filled_tokens; ++token) {
+    const __m512i exponent = ExponentOf<Layout>(LoadRow<kElement>(split, token, group));
     if constexpr (Layout::kTopIsSpecial) {
       const __mmask32 counts = _mm512_cmpneq_epi16_mask(exponent, Constant(Layout::kExponentMask));
       base = _mm512_mask_max_epu16(base, counts, base, exponent);
@@ -174,9 +171,9 @@ template <CodecElement kElement>
 LARDER_TARGET_AVX512 void SplitRows(const LosslessSplit& split, uint32_t group, __m512i base,
                                     LosslessCounts& counts) {
   using Layout = FloatLayout<kElement>;
-  const size_t rows = size_t{split.filled_tokens} * split.groups;
-  for (size_t row = group; row < rows; row += split.groups) {
-    const __m512i element = LoadRow<kElement>(split, row);
+  for (uint32_t token = 0; token < split.filled_tokens; ++token) {
+    const size_t row = size_t{token} * split.groups + group;
+    const __m512i element = LoadRow<kElement>(split, token, group);
     const __m512i below = _mm512_sub_epi16(base, ExponentOf<Layout>(element));
     uint8_t* symbols = split.symbols + row * kLanes;
     StoreNarrow(symbols, _mm512_min_epu16(below, Constant(kEscape)));

@@ -124,8 +124,11 @@ class LosslessCodec : public Codec {
 
   static LosslessWindow MakeWindow(const PlaneGeometry& geometry, const PlaneRange& range,
                                    uint8_t* destination) {
-    return {geometry.Groups(), geometry.filled_tokens, range.token_begin,
-            std::min(range.token_end, geometry.filled_tokens), destination};
+    return {geometry.Groups(),
+            geometry.filled_tokens,
+            range.token_begin,
+            std::min(range.token_end, geometry.filled_tokens),
+            {.base = destination, .token_stride = TokenBytes(geometry)}};
   }
 
   static size_t TokenBytes(const PlaneGeometry& geometry) {
@@ -141,7 +144,7 @@ class LosslessCodec : public Codec {
 
   static void CopyStored(const PlaneGeometry& geometry, const LosslessTask& task) {
     const size_t token_bytes = TokenBytes(geometry);
-    std::memcpy(task.window.destination, task.head.elements + task.window.token_begin * token_bytes,
+    std::memcpy(task.window.to.base, task.head.elements + task.window.token_begin * token_bytes,
                 (task.window.token_end - task.window.token_begin) * token_bytes);
   }
 
@@ -159,7 +162,7 @@ class LosslessCodec : public Codec {
     const LosslessParts parts = LosslessPartsOf(geometry);
     const size_t limit = LosslessHeadBytesMax(geometry);
     if (parts.symbols_at >= limit) return 0;
-    const LosslessSplit split = {.elements = source,
+    const LosslessSplit split = {.from = {.base = source, .token_stride = TokenBytes(geometry)},
                                  .groups = geometry.Groups(),
                                  .filled_tokens = geometry.filled_tokens,
                                  .base = room.data() + parts.base_at,

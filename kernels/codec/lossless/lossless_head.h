@@ -8,9 +8,11 @@
 #include <span>
 
 #include "kernels/codec/codec_status.h"
+#include "kernels/codec/lossless/lossless_elements.h"
 #include "kernels/codec/lossless/lossless_format.h"
 #include "kernels/codec/rans/rans_lanes.h"
 #include "kernels/codec/run_layout.h"
+#include "kernels/codec/token_places.h"
 
 namespace larder {
 
@@ -55,23 +57,32 @@ inline size_t LosslessHeadBytesMax(const PlaneGeometry& geometry) {
 CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> stream,
                               LosslessChannels& channels, LosslessHead& head);
 
-// 32 lanes' worth of one raw bit.
-LARDER_HD inline uint32_t LoadPlane(const uint8_t* bytes) {
-#ifdef __CUDA_ARCH__
-  return *reinterpret_cast<const uint32_t*>(bytes);
-#else
-  return LoadU32(bytes);
-#endif
-}
-
-// Which of a head's filled tokens to write, and where: [token][dim] of the range.
+// Which of a head's filled tokens to write, and where.
 struct LosslessWindow {
   uint32_t groups = 0;
   uint32_t filled_tokens = 0;
   uint32_t token_begin = 0;
   uint32_t token_end = 0;  // at most filled_tokens
-  uint8_t* destination = nullptr;
+  TokenDestinations to;    // token_begin is its token 0
+
+  // nullptr for a token before the window.
+  LARDER_HD uint8_t* At(uint32_t token) const {
+    return token < token_begin ? nullptr : to.At(token - token_begin);
+  }
 };
+
+// The raw bits of an element of a row.
+template <CodecElement kElement>
+LARDER_HD uint32_t LosslessRaw(const LosslessHead& head, size_t row, uint32_t lane) {
+  using Layout = FloatLayout<kElement>;
+  uint32_t raw = Layout::kHasLow ? head.low[row * kLanes + lane] : 0;
+  for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+    const uint32_t bits =
+        LoadPlane(head.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t));
+    raw |= (bits >> lane & 1u) << (Layout::kLowBits + plane);
+  }
+  return raw;
+}
 
 // Decodes rows up to the window's end. False when what was read is damaged; a window that ends
 // before the last token does not see the stream's end.
@@ -83,41 +94,32 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
   LaneDecoder<Lanes> decoder;
   if (!decoder.Begin(head.symbols, head.symbol_bytes)) return false;
   uint32_t escapes_taken = 0;
-  uint8_t* destination = window.destination;
-  const uint32_t rows = window.token_end * window.groups;
-  for (uint32_t row = 0, group = 0; row < rows; ++row) {
-    Values table, symbol, exponent;
-    Lanes::ForEach([&](uint32_t lane) { table[lane] = head.table[group * kLanes + lane]; });
-    decoder.DecodeRow(tables, table, symbol);
-    Lanes::ForEach(
-        [&](uint32_t lane) { exponent[lane] = head.base[group * kLanes + lane] - symbol[lane]; });
-    const uint32_t escaped = Lanes::Ballot([&](uint32_t lane) { return symbol[lane] == kEscape; });
-    if (escaped != 0) {
-      const uint32_t count = Lanes::CountSet(escaped);
-      if (count > head.escape_count - escapes_taken) return false;
-      Lanes::ForEachSet(escaped, [&](uint32_t lane, uint32_t rank) {
-        exponent[lane] = head.escapes[escapes_taken + rank];
-      });
-      escapes_taken += count;
-    }
-    if (row >= window.token_begin * window.groups) {
+  size_t row = 0;
+  for (uint32_t token = 0; token < window.token_end; ++token) {
+    uint8_t* to = window.At(token);
+    for (uint32_t channel = 0; channel < window.groups * kLanes; channel += kLanes, ++row) {
+      Values table, symbol, exponent;
+      Lanes::ForEach([&](uint32_t lane) { table[lane] = head.table[channel + lane]; });
+      decoder.DecodeRow(tables, table, symbol);
+      Lanes::ForEach(
+          [&](uint32_t lane) { exponent[lane] = head.base[channel + lane] - symbol[lane]; });
+      const uint32_t escaped =
+          Lanes::Ballot([&](uint32_t lane) { return symbol[lane] == kEscape; });
+      if (escaped != 0) {
+        const uint32_t count = Lanes::CountSet(escaped);
+        if (count > head.escape_count - escapes_taken) return false;
+        Lanes::ForEachSet(escaped, [&](uint32_t lane, uint32_t rank) {
+          exponent[lane] = head.escapes[escapes_taken + rank];
+        });
+        escapes_taken += count;
+      }
+      if (to == nullptr) continue;
       Lanes::ForEach([&](uint32_t lane) {
-        uint32_t raw = Layout::kHasLow ? head.low[size_t{row} * kLanes + lane] : 0;
-        for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
-          const uint32_t bits =
-              LoadPlane(head.planes + (size_t{row} * Layout::kPlanes + plane) * sizeof(uint32_t));
-          raw |= (bits >> lane & 1u) << (Layout::kLowBits + plane);
-        }
-        const uint32_t element = Layout::Join(exponent[lane] & Layout::kExponentMask, raw);
-        if constexpr (Layout::kWide) {
-          StoreWord(destination + lane * sizeof(uint16_t), element);
-        } else {
-          destination[lane] = static_cast<uint8_t>(element);
-        }
+        StoreElement<kElement>(to, channel + lane,
+                               Layout::Join(exponent[lane] & Layout::kExponentMask,
+                                            LosslessRaw<kElement>(head, row, lane)));
       });
-      destination += kLanes * CodecElementBytes(kElement);
     }
-    if (++group == window.groups) group = 0;
   }
   if (window.token_end < window.filled_tokens) return decoder.IsSound();
   return decoder.Finish() && escapes_taken == head.escape_count;

@@ -7,16 +7,17 @@
 #include <cstdint>
 
 #include "kernels/codec/lanes.h"
+#include "kernels/codec/lossless/lossless_elements.h"
 #include "kernels/codec/lossless/lossless_format.h"
 #include "kernels/codec/lossless/lossless_tables.h"
 #include "kernels/codec/rans/rans_format.h"
-#include "kernels/codec/run_layout.h"
+#include "kernels/codec/token_places.h"
 
 namespace larder {
 
 // A head's elements and where its parts go. Rows are those of lossless_format.h. Owns nothing.
 struct LosslessSplit {
-  const uint8_t* elements = nullptr;  // [token][dim]
+  TokenSources from;
   uint32_t groups = 0;
   uint32_t filled_tokens = 0;
   uint8_t* base = nullptr;     // [dim]
@@ -31,23 +32,6 @@ struct LosslessCounts {
   uint32_t count[kSymbolsMax][kLanes];
 };
 
-template <CodecElement kElement>
-LARDER_HD uint32_t LoadElement(const uint8_t* elements, size_t index) {
-  if constexpr (FloatLayout<kElement>::kWide) {
-    return LoadWord(elements + index * sizeof(uint16_t));
-  } else {
-    return elements[index];
-  }
-}
-
-LARDER_HD inline void StorePlane(uint8_t* bytes, uint32_t bits) {
-#ifdef __CUDA_ARCH__
-  *reinterpret_cast<uint32_t*>(bytes) = bits;
-#else
-  StoreU32(bytes, bits);
-#endif
-}
-
 // The largest exponent of each channel of a group. Those of infinities and NaNs do not count: one
 // of them would push all others out of reach.
 template <class Lanes, CodecElement kElement>
@@ -56,10 +40,10 @@ LARDER_HD void FindLosslessBases(const LosslessSplit& split, uint32_t group,
   using Layout = FloatLayout<kElement>;
   Lanes::ForEach([&](uint32_t lane) { base[lane] = 0; });
   for (uint32_t token = 0; token < split.filled_tokens; ++token) {
-    const size_t row = size_t{token} * split.groups + group;
+    const uint8_t* elements = split.from.At(token);
     Lanes::ForEach([&](uint32_t lane) {
       const uint32_t exponent =
-          Layout::Exponent(LoadElement<kElement>(split.elements, row * kLanes + lane));
+          Layout::Exponent(LoadElement<kElement>(elements, group * kLanes + lane));
       const bool counts = !Layout::kTopIsSpecial || exponent != Layout::kExponentMask;
       if (counts && exponent > base[lane]) base[lane] = exponent;
     });
@@ -73,10 +57,11 @@ LARDER_HD void SplitLosslessRows(const LosslessSplit& split, uint32_t group,
                                  LosslessCounts& counts) {
   using Layout = FloatLayout<kElement>;
   for (uint32_t token = 0; token < split.filled_tokens; ++token) {
+    const uint8_t* elements = split.from.At(token);
     const size_t row = size_t{token} * split.groups + group;
     typename Lanes::template PerLane<uint32_t> raw;
     Lanes::ForEach([&](uint32_t lane) {
-      const uint32_t element = LoadElement<kElement>(split.elements, row * kLanes + lane);
+      const uint32_t element = LoadElement<kElement>(elements, group * kLanes + lane);
       raw[lane] = Layout::Raw(element);
       const uint32_t symbol = ExponentSymbol(base[lane], Layout::Exponent(element));
       ++counts.count[symbol][lane];
