@@ -51,6 +51,9 @@ struct CpuLanes {
   LARDER_HD static uint32_t CountSet(uint32_t mask) {
     return static_cast<uint32_t>(__builtin_popcount(mask));
   }
+
+  // What the lanes wrote to memory before is seen by all of them after.
+  LARDER_HD static void Sync() {}
 };
 
 #ifdef __CUDACC__
@@ -86,6 +89,8 @@ struct WarpLanes {
   }
 
   __device__ static uint32_t CountSet(uint32_t mask) { return static_cast<uint32_t>(__popc(mask)); }
+
+  __device__ static void Sync() { __syncwarp(); }
 };
 
 #endif
