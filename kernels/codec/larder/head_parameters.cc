@@ -11,7 +11,6 @@ void HeadParameters::SetChannel(uint32_t channel, uint32_t step_index, uint32_t 
   inverse_step[channel] = InverseFineStep(step_index);
   mean[channel] = mean_units * kMeanUnit;
   bound[channel] = static_cast<float>(entry.symbol_max * kFineSteps) + 0.5f * kFineSteps;
-  pull[channel] = entry.pull;
   base_table[channel] = static_cast<uint8_t>(table);
 }
 

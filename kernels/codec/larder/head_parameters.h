@@ -11,13 +11,12 @@
 
 namespace larder {
 
-// A plain value of about 11 KiB. Channels from head_dim on are not used.
+// A plain value of about 10 KiB. Channels from head_dim on are not used.
 struct HeadParameters {
   alignas(64) std::array<float, kCodecHeadDimMax> step;          // fine
   alignas(64) std::array<float, kCodecHeadDimMax> inverse_step;  // fine
   alignas(64) std::array<int32_t, kCodecHeadDimMax> mean;        // in fine steps
   alignas(64) std::array<float, kCodecHeadDimMax> bound;         // |steps from the mean| is below
-  alignas(64) std::array<int16_t, kCodecHeadDimMax> pull;        // of the base reconstruction
   alignas(64) std::array<uint8_t, kCodecHeadDimMax> base_table;
 
   // Parameters of one channel. REQUIRES: step_index <= kStepIndexMax, table < family.size().

@@ -113,7 +113,7 @@ struct ProfileTable {
   uint16_t second;
   uint16_t decay;
   uint8_t symbol_max;  // larger indices are patched; 1 to kBaseSymbolMax
-  uint8_t pull;        // base reconstruction is so many fine steps nearer to zero
+  uint8_t reserved;
 };
 static_assert(sizeof(ProfileTable) == 8);
 static_assert(std::has_unique_object_representations_v<ProfileTable>, "no padding");

@@ -7,7 +7,6 @@ import math
 
 SCALES = 24
 SYMBOL_MAX = 15
-FINE_STEPS = 27
 
 
 def gaussian(x):
@@ -28,15 +27,6 @@ def ratio(numerator, denominator):
     return min(65535, round(65536 * value))
 
 
-def pull(distribution, scale):
-    """How many fine steps the centroid of the first bin lies nearer to zero than its middle."""
-    parts = 2700
-    weights = [bin_probability(distribution, scale, 0.5 + i / parts, 0.5 + (i + 1) / parts)
-               for i in range(parts)]
-    centroid = sum(w * (0.5 + (i + 0.5) / parts) for i, w in enumerate(weights)) / sum(weights)
-    return max(0, round(FINE_STEPS * (1 - centroid)))
-
-
 def symbol_max(probabilities):
     """Symbols rarer than once in 2^14 are cheaper as patches than as part of the table."""
     common = [k for k in range(1, SYMBOL_MAX + 1) if probabilities[k] > 2.0 ** -14]
@@ -48,7 +38,7 @@ def row(distribution, scale):
     second = p[2] / p[1] if p[1] > 0 else 0
     third = p[3] / p[2] if p[2] > 0 else 0
     values = [ratio(p[1], p[0]), ratio(p[2], p[1]), ratio(third, second), symbol_max(p),
-              pull(distribution, scale)]
+              0]
     return "    {" + ", ".join(map(str, values)) + "},"
 
 

@@ -98,12 +98,6 @@ void Reconstruct(const uint8_t* base, const DigitStreams& digits, uint32_t level
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
       fine[lane] = (base[channel + lane] - kBaseSymbolMax) * kFineSteps;
     }
-    if (levels == 0) {
-      for (uint32_t lane = 0; lane < kLanes; ++lane) {
-        const int32_t pull = parameters.pull[channel + lane];
-        fine[lane] -= fine[lane] > 0 ? pull : fine[lane] < 0 ? -pull : 0;
-      }
-    }
     const size_t digit_row = size_t{token} * groups + group;
     const uint32_t multiplier = DigitMultiplier(digit_row % kDigitsInByte);
     for (uint32_t level = 0; level < levels; ++level) {

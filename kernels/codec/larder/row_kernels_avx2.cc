@@ -219,10 +219,7 @@ LARDER_TARGET_AVX2 void Reconstruct(const uint8_t* base, const DigitStreams& dig
     const __m256i symbol = _mm256_cvtepu8_epi16(LoadHalf(base + channel));
     __m256i fine =
         _mm256_sub_epi16(_mm256_mullo_epi16(symbol, _mm256_set1_epi16(kFineSteps)), zero);
-    if (levels == 0) {
-      const __m256i pull = LoadWhole(&parameters.pull[channel]);
-      fine = _mm256_sub_epi16(fine, _mm256_sign_epi16(pull, fine));
-    } else {
+    if (levels > 0) {
       const size_t digit_row = first_row + channel / kLanes;
       const size_t at = digit_row / kDigitsInByte * kLanes + channel % kLanes;
       const __m256i multiplier =

@@ -182,14 +182,7 @@ LARDER_TARGET_AVX512 void Reconstruct(const uint8_t* base, const DigitStreams& d
     const __m512i symbol = _mm512_cvtepu8_epi16(LoadBytes(base + channel));
     __m512i fine =
         _mm512_sub_epi16(_mm512_mullo_epi16(symbol, _mm512_set1_epi16(kFineSteps)), zero);
-    if (levels == 0) {
-      const __m512i pull = _mm512_load_si512(&parameters.pull[channel]);
-      const __m512i none = _mm512_setzero_si512();
-      const __mmask32 above = _mm512_cmpgt_epi16_mask(fine, none);
-      const __mmask32 below = _mm512_cmplt_epi16_mask(fine, none);
-      fine = _mm512_mask_sub_epi16(fine, above, fine, pull);
-      fine = _mm512_mask_add_epi16(fine, below, fine, pull);
-    } else {
+    if (levels > 0) {
       const size_t digit_row = size_t{token} * groups + group;
       const size_t at = digit_row / kDigitsInByte * kLanes;
       const __m512i multiplier =

@@ -9,8 +9,8 @@ CodecStatus CheckTable(const ProfileTable& table, uint64_t offset) {
   if (table.symbol_max == 0 || table.symbol_max > kBaseSymbolMax) {
     return CorruptCodecBytes("table: largest symbol not in 1 to 15", offset);
   }
-  if (table.pull > kFineSteps / 2) {
-    return CorruptCodecBytes("table: pull over half a step", offset);
+  if (table.reserved != 0) {
+    return CorruptCodecBytes("table: reserved byte is not zero", offset);
   }
   return {};
 }
@@ -36,6 +36,16 @@ int16_t CostOf(uint32_t frequency) {
   return static_cast<int16_t>(static_cast<int32_t>(kProbabilityBits) * kLogUnit - LogOf(frequency));
 }
 
+SymbolCosts CostsOf(const SymbolTable& frequencies) {
+  constexpr int16_t kPatchCost = 48 * kLogUnit;  // index and element
+  SymbolCosts costs;
+  for (uint32_t index = 0; index <= kBaseSymbolMax; ++index) {
+    const uint32_t frequency = frequencies.frequency[kBaseSymbolMax + index];
+    costs[index] = frequency == 0 ? kPatchCost : CostOf(frequency);
+  }
+  return costs;
+}
+
 }  // namespace
 
 CodecStatus TableFamily::Build(std::span<const ProfileTable> tables) {
@@ -56,16 +66,6 @@ CodecStatus TableFamily::Build(std::span<const ProfileTable> tables) {
     costs_[i] = CostsOf(frequencies);
   }
   return {};
-}
-
-TableFamily::Costs TableFamily::CostsOf(const SymbolTable& frequencies) {
-  constexpr int16_t kPatchCost = 48 * kLogUnit;  // index and element
-  Costs costs;
-  for (uint32_t index = 0; index <= kBaseSymbolMax; ++index) {
-    const uint32_t frequency = frequencies.frequency[kBaseSymbolMax + index];
-    costs[index] = frequency == 0 ? kPatchCost : CostOf(frequency);
-  }
-  return costs;
 }
 
 uint32_t TableFamily::Cheapest(const SymbolCounts& counts) const {

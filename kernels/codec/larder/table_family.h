@@ -15,6 +15,9 @@ namespace larder {
 
 // How often each magnitude of the base index occurs in one channel of a head.
 using SymbolCounts = std::array<int16_t, kBaseSymbolMax + 1>;
+// What coding an index of each magnitude takes, in units of 1/kLogUnit bits; a patch where the
+// table has no symbol for it.
+using SymbolCosts = std::array<int16_t, kBaseSymbolMax + 1>;
 
 // Immutable after Build; const methods are thread-safe.
 class TableFamily {
@@ -26,22 +29,17 @@ class TableFamily {
   uint32_t Cheapest(const SymbolCounts& counts) const;
 
   uint32_t size() const { return static_cast<uint32_t>(tables_.size()); }
-  // REQUIRES: index < size().
+  // REQUIRES, here and below: index < size().
   const ProfileTable& table(uint32_t index) const { return tables_[index]; }
-  std::span<const ProfileTable> tables() const { return tables_; }
+  const SymbolCosts& costs(uint32_t index) const { return costs_[index]; }
 
   // One a table.
   std::span<const DecodeTable> base_decode() const { return base_decode_; }
   std::span<const EncodeTable> base_encode() const { return base_encode_; }
 
  private:
-  // What each of SymbolCounts takes, in units of 1/kLogUnit bits.
-  using Costs = SymbolCounts;
-
-  static Costs CostsOf(const SymbolTable& frequencies);
-
   std::vector<ProfileTable> tables_;
-  std::vector<Costs> costs_;
+  std::vector<SymbolCosts> costs_;
   std::vector<DecodeTable> base_decode_;
   std::vector<EncodeTable> base_encode_;
 };
