@@ -9,6 +9,7 @@ enum class CodecCode : uint8_t {
   kOk = 0,
   kInvalidArgument = 1,  // the caller's geometry, range or buffers do not fit
   kCorrupt = 2,          // the stored bytes are not what an encoder writes
+  kDevice = 3,           // CUDA refused a launch; the text is its own
 };
 
 // A plain value, free to copy between threads: `text` is static.
@@ -23,6 +24,7 @@ struct [[nodiscard]] CodecStatus {
 inline CodecStatus InvalidCodecArgument(const char* text) {
   return {CodecCode::kInvalidArgument, text, 0};
 }
+inline CodecStatus DeviceRefused(const char* text) { return {CodecCode::kDevice, text, 0}; }
 inline CodecStatus CorruptCodecBytes(const char* text, uint64_t offset) {
   return {CodecCode::kCorrupt, text, offset};
 }

@@ -1,6 +1,21 @@
 #include "kernels/codec/cpu_path.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace larder {
+namespace {
+
+#if defined(__x86_64__)
+// clang 14 does not know the name of this feature.
+bool HasF16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
+}  // namespace
 
 const char* CpuPathName(CpuPath path) {
   switch (path) {
@@ -20,8 +35,7 @@ bool CpuHasPath(CpuPath path) {
       return true;
 #if defined(__x86_64__)
     case CpuPath::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-             __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && HasF16c();
     case CpuPath::kAvx512:
       return CpuHasPath(CpuPath::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

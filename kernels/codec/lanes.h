@@ -3,7 +3,7 @@
 // kernels is tested on machines without a GPU.
 //
 // In code written against a `Lanes`, what is PerLane differs between lanes and everything else is
-// the same for all of them; the lanes meet in Ballot and ForEachSet.
+// the same for all of them; the lanes meet in Ballot, ForEachSet, Sum and Sync.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,17 @@ struct CpuLanes {
   LARDER_HD static uint32_t CountSet(uint32_t mask) {
     return static_cast<uint32_t>(__builtin_popcount(mask));
   }
+
+  // The sum of value(lane); every lane gets it.
+  template <typename Value>
+  LARDER_HD static uint32_t Sum(Value value) {
+    uint32_t sum = 0;
+    for (uint32_t lane = 0; lane < kLanes; ++lane) sum += value(lane);
+    return sum;
+  }
+
+  // What a lane wrote to memory before, the others read after.
+  LARDER_HD static void Sync() {}
 };
 
 #ifdef __CUDACC__
@@ -86,6 +97,13 @@ struct WarpLanes {
   }
 
   __device__ static uint32_t CountSet(uint32_t mask) { return static_cast<uint32_t>(__popc(mask)); }
+
+  template <typename Value>
+  __device__ static uint32_t Sum(Value value) {
+    return __reduce_add_sync(0xffffffffu, value(Lane()));
+  }
+
+  __device__ static void Sync() { __syncwarp(); }
 };
 
 #endif

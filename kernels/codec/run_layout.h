@@ -12,30 +12,52 @@
 #include <span>
 
 #include "kernels/codec/codec_status.h"
+#include "kernels/codec/host_device.h"
 
 namespace larder {
 
 // Little-endian fields at any alignment, each read once.
-inline uint16_t LoadU16(const uint8_t* bytes) {
+LARDER_HD inline uint16_t LoadU16(const uint8_t* bytes) {
   uint16_t value;
-  std::memcpy(&value, bytes, sizeof(value));
+  memcpy(&value, bytes, sizeof(value));
   return value;
 }
-inline uint32_t LoadU32(const uint8_t* bytes) {
+LARDER_HD inline uint32_t LoadU32(const uint8_t* bytes) {
   uint32_t value;
-  std::memcpy(&value, bytes, sizeof(value));
+  memcpy(&value, bytes, sizeof(value));
   return value;
 }
-inline void StoreU16(uint8_t* bytes, uint16_t value) { std::memcpy(bytes, &value, sizeof(value)); }
-inline void StoreU32(uint8_t* bytes, uint32_t value) { std::memcpy(bytes, &value, sizeof(value)); }
+LARDER_HD inline void StoreU16(uint8_t* bytes, uint16_t value) {
+  memcpy(bytes, &value, sizeof(value));
+}
+LARDER_HD inline void StoreU32(uint8_t* bytes, uint32_t value) {
+  memcpy(bytes, &value, sizeof(value));
+}
 
-constexpr size_t DirectoryBytes(uint32_t heads) { return size_t{heads} * sizeof(uint32_t); }
+LARDER_HD constexpr size_t DirectoryBytes(uint32_t heads) {
+  return size_t{heads} * sizeof(uint32_t);
+}
 
 // Half-open, in bytes from the run's first.
 struct RunRange {
   size_t begin = 0;
   size_t end = 0;
 };
+
+// Finds the streams of the heads [head_begin, head_end), of which there is one at least. False when
+// the run is too short, their ends do not ascend or leave it, or bytes follow the last head's. Only
+// the directory is read.
+LARDER_HD inline bool FindStreams(const uint8_t* run, size_t run_bytes, size_t header_bytes,
+                                  uint32_t heads, uint32_t head_begin, uint32_t head_end,
+                                  RunRange* range) {
+  const size_t streams = header_bytes + DirectoryBytes(heads);
+  if (run_bytes < streams) return false;
+  const uint8_t* const directory = run + header_bytes;
+  range->begin = head_begin == 0 ? streams : LoadU32(directory + DirectoryBytes(head_begin - 1));
+  range->end = LoadU32(directory + DirectoryBytes(head_end - 1));
+  return range->begin >= streams && range->begin <= range->end && range->end <= run_bytes &&
+         (head_end != heads || range->end == run_bytes);
+}
 
 // Finds heads in a run. Does not own the bytes.
 class RunView {

@@ -1,7 +1,6 @@
 // What the coding of each head of one plane has in common.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -35,9 +34,7 @@ struct HeadContext {
     shape.element = geometry->element;
     shape.head_dim = geometry->head_dim;
     shape.tokens = geometry->filled_tokens;
-    const uint64_t exact =
-        place->first_token < kExactTokens ? kExactTokens - place->first_token : 0;
-    shape.exact_tokens = static_cast<uint32_t>(std::min<uint64_t>(exact, shape.tokens));
+    shape.exact_tokens = ExactTokens(place->first_token, shape.tokens);
     if (Rotates()) {
       shape.rotation = profile->rotation().View(place->first_token, shape.tokens, rotation_scratch);
     }

@@ -1,5 +1,6 @@
 #include "kernels/codec/larder/head_decoder.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/codec/larder/inline_parameters.h"

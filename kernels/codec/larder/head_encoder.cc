@@ -1,5 +1,6 @@
 #include "kernels/codec/larder/head_encoder.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -31,8 +32,8 @@ void HeadEncoder::CutScratch(ScratchCutter& cutter) {
   outside_ = cutter.Cut<uint32_t>(tokens * groups);
   counts_ = cutter.Cut<SymbolCounts>(Inline() ? dim : 0);
   coded_room_ = cutter.Cut<uint8_t>(StreamBytesMax(tokens * groups));
-  stored_parameters_ = cutter.Cut<uint8_t>(
-      Inline() ? InlineParameters::StoredBytes(context_.geometry->head_dim) : 0);
+  stored_parameters_ =
+      cutter.Cut<uint8_t>(Inline() ? InlineParameterBytes(context_.geometry->head_dim) : 0);
   patch_indices_ = cutter.Cut<uint32_t>(tokens * dim);
   patch_elements_ =
       cutter.Cut<uint8_t>(tokens * dim * CodecElementBytes(context_.geometry->element));

@@ -3,39 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/codec/larder/inline_parameters.h"
+#include "kernels/codec/larder/head_layout.h"
 #include "kernels/codec/run_layout.h"
 
 namespace larder {
 namespace {
-
-bool AllZero(std::span<const uint8_t> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
-}
-
-// Takes parts off the front of a stream; a part that is not there makes every later one empty.
-class Cutter {
- public:
-  explicit Cutter(std::span<const uint8_t> bytes) : rest_(bytes) {}
-
-  std::span<const uint8_t> Cut(uint64_t bytes) {
-    if (bytes > rest_.size()) {
-      short_ = true;
-      rest_ = {};
-      return {};
-    }
-    const std::span<const uint8_t> part = rest_.first(bytes);
-    rest_ = rest_.subspan(bytes);
-    return part;
-  }
-
-  bool ok() const { return !short_; }
-  std::span<const uint8_t> rest() const { return rest_; }
-
- private:
-  std::span<const uint8_t> rest_;
-  bool short_ = false;
-};
 
 uint8_t* Put(std::span<const uint8_t> part, uint8_t* to) {
   if (!part.empty()) {
@@ -46,36 +18,47 @@ uint8_t* Put(std::span<const uint8_t> part, uint8_t* to) {
 
 }  // namespace
 
+const char* HeadFaultText(HeadFault fault) {
+  switch (fault) {
+    case HeadFault::kNone:
+      return "";
+    case HeadFault::kRun:
+      return "run: header";
+    case HeadFault::kDirectory:
+      return "directory: a head's stream is outside the run";
+    case HeadFault::kMode:
+      return "head: mode";
+    case HeadFault::kParts:
+      return "head: shorter than its parts";
+    case HeadFault::kTrailing:
+      return "head: bytes after its parts";
+    case HeadFault::kTable:
+      return "head: a channel's table or step does not exist";
+    case HeadFault::kCoded:
+      return "head: entropy-coded stream";
+    case HeadFault::kPatch:
+      return "head: patch index";
+    case HeadFault::kDigits:
+      return "digits: size of a head's stream";
+  }
+  return "unknown fault";
+}
+
 CodecStatus ParseHeadStream(std::span<const uint8_t> stream, const HeadShape& shape,
                             HeadStream* result) {
-  LarderHeadHeader header;
-  if (stream.size() < sizeof(header)) {
-    return CorruptCodecBytes("head: shorter than its header", stream.size());
+  HeadLayout layout;
+  const HeadFault fault =
+      FindHeadLayout(stream.data(), static_cast<uint32_t>(stream.size()), shape.Sizes(), &layout);
+  if (fault != HeadFault::kNone) {
+    return CorruptCodecBytes(HeadFaultText(fault), 0);
   }
-  std::memcpy(&header, stream.data(), sizeof(header));
-  if (header.mode > static_cast<uint8_t>(HeadMode::kRaw) || !AllZero(header.reserved)) {
-    return CorruptCodecBytes("head: mode", 0);
-  }
-  const size_t element_bytes = CodecElementBytes(shape.element);
-  result->mode = static_cast<HeadMode>(header.mode);
-  const bool raw = result->mode == HeadMode::kRaw;
-  if (raw && (header.coded_bytes != 0 || header.patch_count != 0)) {
-    return CorruptCodecBytes("head: a raw one with coded bytes or patches",
-                             offsetof(LarderHeadHeader, coded_bytes));
-  }
-  Cutter cutter(stream.subspan(sizeof(header)));
-  result->patch_indices = cutter.Cut(uint64_t{header.patch_count} * sizeof(uint32_t));
-  result->coded = cutter.Cut(header.coded_bytes);
-  result->parameters = cutter.Cut(
-      result->mode == HeadMode::kInline ? InlineParameters::StoredBytes(shape.head_dim) : 0);
-  result->exact = cutter.Cut((raw ? shape.tokens : shape.exact_tokens) * shape.RowBytes());
-  result->patch_elements = cutter.Cut(uint64_t{header.patch_count} * element_bytes);
-  if (!cutter.ok()) {
-    return CorruptCodecBytes("head: shorter than its parts", stream.size());
-  }
-  if (cutter.rest().size() >= kStreamAlignment || !AllZero(cutter.rest())) {
-    return CorruptCodecBytes("head: bytes after its parts", stream.size() - cutter.rest().size());
-  }
+  result->mode = layout.mode;
+  result->patch_indices = stream.subspan(layout.patch_indices, layout.patch_count * 4);
+  result->coded = stream.subspan(layout.coded, layout.coded_bytes);
+  result->parameters = stream.subspan(layout.parameters, layout.exact - layout.parameters);
+  result->exact = stream.subspan(layout.exact, layout.exact_bytes);
+  result->patch_elements =
+      stream.subspan(layout.patch_elements, layout.end - layout.patch_elements);
   return {};
 }
 
@@ -108,7 +91,8 @@ CodecStatus ApplyPatches(const HeadStream& parts, const HeadShape& shape, uint32
   for (size_t patch = 0; patch < count; ++patch) {
     const uint32_t index = LoadU32(parts.patch_indices.data() + patch * sizeof(uint32_t));
     if (index < lowest || index >= end) {
-      return CorruptCodecBytes("head: patch index", sizeof(LarderHeadHeader) + 4 * patch);
+      return CorruptCodecBytes(HeadFaultText(HeadFault::kPatch),
+                               sizeof(LarderHeadHeader) + 4 * patch);
     }
     lowest = index + 1;
     if (index >= token_begin * shape.head_dim && index < token_end * shape.head_dim) {

@@ -22,7 +22,7 @@ struct HeadStream {
   std::span<const uint8_t> patch_elements;
 };
 
-// kCorrupt, with the offset from the stream's first byte, unless the parts are those of `shape` and
+// kCorrupt unless the parts are those of `shape` and
 // fill the stream. Patch indices are checked when they are used.
 CodecStatus ParseHeadStream(std::span<const uint8_t> stream, const HeadShape& shape,
                             HeadStream* result);

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "kernels/codec/geometry.h"
+#include "kernels/codec/larder/head_layout.h"
 #include "kernels/codec/larder/row_kernels.h"
 
 namespace larder {
@@ -26,6 +27,9 @@ struct HeadShape {
   RotationView rotation;      // of `tokens` tokens, or none
 
   size_t BlocksOfDigits() const { return DigitBlocks(size_t{tokens} * (head_dim / kLanes)); }
+  HeadSizes Sizes() const {
+    return {head_dim, static_cast<uint32_t>(CodecElementBytes(element)), tokens, exact_tokens};
+  }
   size_t RowBytes() const { return head_dim * CodecElementBytes(element); }
 };
 

@@ -20,11 +20,7 @@ struct InlineParameters {
   std::array<uint8_t, kCodecHeadDimMax> channel_table;  // low kTableBits: table; above: octaves
   std::array<int16_t, kCodecHeadDimMax> mean;           // in units of kMeanUnit fine steps
 
-  static size_t StoredBytes(uint32_t head_dim) {
-    const size_t groups = head_dim / kLanes;
-    return groups + groups % 2 + head_dim * (sizeof(uint8_t) + sizeof(int16_t));
-  }
-  // REQUIRES: StoredBytes(head_dim) bytes.
+  // InlineParameterBytes(head_dim) bytes.
   void Store(uint32_t head_dim, uint8_t* bytes) const;
   void Load(uint32_t head_dim, const uint8_t* bytes);
 

@@ -1,5 +1,6 @@
 #include "kernels/codec/larder/larder_codec.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 

@@ -46,6 +46,7 @@ class LarderProfile {
                            std::shared_ptr<const LarderProfile>& profile);
 
   const ProfileId& id() const { return id_; }
+  const ProfileContents& contents() const { return contents_; }
   const TableFamily& family() const { return family_; }
   const Rotation& rotation() const { return rotation_; }
   // 0: any.

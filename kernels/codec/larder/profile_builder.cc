@@ -59,8 +59,7 @@ HeadShape ProfileBuilder::ShapeOf(const PlaneGeometry& geometry, const PlanePlac
     shape.rotation = rotation_.View(place.first_token, shape.tokens, rotation_scratch);
   }
   // Sinks are stored exactly and say nothing about the rest.
-  shape.exact_tokens = static_cast<uint32_t>(std::min<uint64_t>(
-      shape.tokens, place.first_token < kExactTokens ? kExactTokens - place.first_token : 0));
+  shape.exact_tokens = ExactTokens(place.first_token, shape.tokens);
   return shape;
 }
 

@@ -107,6 +107,8 @@ class Rotation {
 
   const RotationShape& shape() const { return shape_; }
   std::span<const uint64_t> turns() const { return turns_; }
+  // [token][pair] of the positions 0 to kCodecTokensMax - 1.
+  std::span<const CosineSine> within_chunk() const { return within_chunk_; }
 
   // Floats that View needs.
   size_t ScratchFloats(uint32_t tokens) const { return size_t{2} * tokens * shape_.pairs; }
@@ -116,7 +118,7 @@ class Rotation {
  private:
   RotationShape shape_;
   std::vector<uint64_t> turns_;
-  std::vector<CosineSine> within_chunk_;  // [token][pair] of positions 0 to kCodecTokensMax - 1
+  std::vector<CosineSine> within_chunk_;
 };
 
 }  // namespace larder

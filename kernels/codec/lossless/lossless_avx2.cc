@@ -63,7 +63,7 @@ template <class Layout>
 LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE Row LoadRaw(const LosslessHead& head, size_t row) {
   Row raw = {{_mm256_setzero_si256(), _mm256_setzero_si256()}};
   if constexpr (Layout::kHasLow) raw = LoadWideBytes(head.low + row * kLanes);
-  for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+  for (int plane = 0; plane < Layout::kPlanes; ++plane) {
     const uint32_t bits = LoadU32(head.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t));
     const Row set = ValueWhere(bits, 1u << (Layout::kLowBits + plane));
     for (uint32_t h = 0; h < 2; ++h) raw.half[h] = _mm256_or_si256(raw.half[h], set.half[h]);
@@ -220,7 +220,7 @@ LARDER_TARGET_AVX2 void SplitRow(const LosslessSplit& split, uint32_t token, uin
   }
   StoreNarrow(split.symbols + row * kLanes, symbol);
   if constexpr (Layout::kHasLow) StoreNarrow(split.low + row * kLanes, raw);
-  for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+  for (int plane = 0; plane < Layout::kPlanes; ++plane) {
     const __m256i bit = Constant(1u << (Layout::kLowBits + plane));
     const Row set = {{_mm256_cmpeq_epi16(_mm256_and_si256(raw.half[0], bit), bit),
                       _mm256_cmpeq_epi16(_mm256_and_si256(raw.half[1], bit), bit)}};

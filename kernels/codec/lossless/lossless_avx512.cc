@@ -24,7 +24,7 @@ template <class Layout>
 LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE __m512i LoadRaw(const LosslessHead& head, size_t row) {
   __m512i raw = _mm512_setzero_si512();
   if constexpr (Layout::kHasLow) raw = LoadWideBytes(head.low + row * kLanes);
-  for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+  for (int plane = 0; plane < Layout::kPlanes; ++plane) {
     const __mmask32 bits =
         LoadU32(head.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t));
     raw = _mm512_or_si512(raw,
@@ -181,7 +181,7 @@ LARDER_TARGET_AVX512 void SplitRows(const LosslessSplit& split, uint32_t group, 
         _mm512_and_si512(element, Constant(Layout::kMantissaMask)),
         _mm512_slli_epi16(_mm512_srli_epi16(element, Layout::kBits - 1), Layout::kMantissaBits));
     if constexpr (Layout::kHasLow) StoreNarrow(split.low + row * kLanes, raw);
-    for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+    for (int plane = 0; plane < Layout::kPlanes; ++plane) {
       StoreU32(split.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t),
                _mm512_test_epi16_mask(raw, Constant(1u << (Layout::kLowBits + plane))));
     }

@@ -55,7 +55,7 @@ struct FloatLayout {
   static constexpr uint32_t kRawBits = kMantissaBits + 1;
   static constexpr bool kHasLow = kRawBits >= 8;
   static constexpr uint32_t kLowBits = kHasLow ? 8 : 0;
-  static constexpr uint32_t kPlanes = kRawBits - kLowBits;
+  static constexpr int kPlanes = static_cast<int>(kRawBits - kLowBits);
 
   LARDER_HD static constexpr uint32_t Exponent(uint32_t element) {
     return element >> kMantissaBits & kExponentMask;

@@ -76,7 +76,7 @@ template <CodecElement kElement>
 LARDER_HD uint32_t LosslessRaw(const LosslessHead& head, size_t row, uint32_t lane) {
   using Layout = FloatLayout<kElement>;
   uint32_t raw = Layout::kHasLow ? head.low[row * kLanes + lane] : 0;
-  for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+  for (int plane = 0; plane < Layout::kPlanes; ++plane) {
     const uint32_t bits =
         LoadPlane(head.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t));
     raw |= (bits >> lane & 1u) << (Layout::kLowBits + plane);

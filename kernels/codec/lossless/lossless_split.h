@@ -70,11 +70,11 @@ LARDER_HD void SplitLosslessRows(const LosslessSplit& split, uint32_t group,
         split.low[row * kLanes + lane] = static_cast<uint8_t>(raw[lane]);
       }
     });
-    for (uint32_t plane = 0; plane < Layout::kPlanes; ++plane) {
+    for (int plane = 0; plane < Layout::kPlanes; ++plane) {
       const uint32_t bits = Lanes::Ballot(
           [&](uint32_t lane) { return (raw[lane] >> (Layout::kLowBits + plane) & 1u) != 0; });
       Lanes::ForEach([&](uint32_t lane) {
-        if (lane == plane) {
+        if (lane == 0) {
           StorePlane(split.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t), bits);
         }
       });

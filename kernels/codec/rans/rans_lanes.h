@@ -38,9 +38,17 @@ class LaneDecoder {
   // symbols mean nothing, and Finish says so.
   LARDER_HD void DecodeRow(const DecodeTable* tables, const PerLane<uint32_t>& table,
                            PerLane<uint32_t>& symbol) {
+    DecodeRowBy([&](uint32_t lane, uint32_t slot) { return tables[table[lane]].entry[slot]; },
+                symbol);
+  }
+
+  // The same with entry_of(lane, slot) for the tables' entries, for kernels that keep them in
+  // another form.
+  template <typename EntryOf>
+  LARDER_HD void DecodeRowBy(const EntryOf& entry_of, PerLane<uint32_t>& symbol) {
     Lanes::ForEach([&](uint32_t lane) {
       const uint32_t state = state_[lane];
-      const uint32_t entry = tables[table[lane]].entry[state % kProbabilityScale];
+      const uint32_t entry = entry_of(lane, state % kProbabilityScale);
       symbol[lane] = DecodeEntrySymbol(entry);
       state_[lane] = StateAfterDecode(state, entry);
     });
