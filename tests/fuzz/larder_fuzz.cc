@@ -40,9 +40,10 @@ std::shared_ptr<const LarderProfile> MakeProfile(uint32_t head_dim, bool paramet
     contents.planes_per_layer = 2;
     contents.heads = 3;
     for (uint32_t i = 0; i < 2 * 3 * head_dim; ++i) {
-      contents.steps.push_back(static_cast<uint8_t>(128 + random.Below(33)));
-      contents.channel_tables.push_back(static_cast<uint8_t>(random.Below(48)));
-      contents.means.push_back(static_cast<int16_t>(random.Below(41)));
+      // Base steps of 0.6 to 2.4, and tables wide enough for a deviation of 1.
+      contents.steps.push_back(static_cast<uint8_t>(148 + random.Below(17)));
+      contents.channel_tables.push_back(static_cast<uint8_t>(kDefaultScales - 1 - random.Below(8)));
+      contents.means.push_back(static_cast<int16_t>(random.Below(11)));
     }
   }
   std::shared_ptr<const LarderProfile> profile;
