@@ -233,10 +233,10 @@ LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE __m256i ChooseTables(const LosslessCount
                                                              uint32_t lane,
                                                              const LosslessTables& tables) {
   __m256i best = _mm256_setzero_si256();
-  __m256i least = _mm256_set1_epi32(0x7fffffff);  // above every sum: 512 tokens of 320 each
+  __m256i least = _mm256_set1_epi32(0x7fffffff);  // above every sum: 512 tokens of 576 each
   for (uint32_t table = 0; table < kLosslessTables; ++table) {
     __m256i bits = _mm256_setzero_si256();
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) {
       const __m256i cost = _mm256_set1_epi32(static_cast<int>(tables.cost[symbol][table]));
       const __m256i count =
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&counts.count[symbol][lane]));

@@ -197,7 +197,7 @@ LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE __m512i ChooseTables(const LosslessCou
   __m512i least = _mm512_set1_epi32(-1);
   for (uint32_t table = 0; table < kLosslessTables; ++table) {
     __m512i bits = _mm512_setzero_si512();
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) {
       const __m512i cost = _mm512_set1_epi32(static_cast<int>(tables.cost[symbol][table]));
       const __m512i count = _mm512_loadu_si512(&counts.count[symbol][lane]);
       bits = _mm512_add_epi32(bits, _mm512_mullo_epi32(count, cost));
