@@ -76,6 +76,7 @@ TEST_P(LosslessPathTest, EveryElementOfEachTypeComesBack) {
       std::memcpy(&plane[i * bytes], &pattern, bytes);
     }
     const std::vector<uint8_t> run = EncodeRun(*codec_, geometry, {}, plane);
+    EXPECT_EQ(run, EncodeRun(*reference_, geometry, {}, plane));
     std::vector<uint8_t> decoded;
     ASSERT_TRUE(DecodeRun(*codec_, geometry, {}, run, PlaneRange::Whole(geometry), decoded).ok());
     EXPECT_EQ(decoded, plane);
