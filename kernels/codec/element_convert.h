@@ -21,11 +21,12 @@ struct SmallFloat {
   LARDER_HD constexpr uint32_t SignShift() const { return exponent_bits + mantissa_bits; }
 };
 
-inline constexpr SmallFloat kHalfFormat = {5, 10, 0x7bff, true};
-inline constexpr SmallFloat kE4M3Format = {4, 3, 0x7e, false};
-inline constexpr SmallFloat kE5M2Format = {5, 2, 0x7b, true};
+// Functions, because device code cannot take the address of the host's constants.
+LARDER_HD constexpr SmallFloat HalfFormat() { return {5, 10, 0x7bff, true}; }
+LARDER_HD constexpr SmallFloat E4M3Format() { return {4, 3, 0x7e, false}; }
+LARDER_HD constexpr SmallFloat E5M2Format() { return {5, 2, 0x7b, true}; }
 
-LARDER_HD inline float SmallFloatToFloat(const SmallFloat& format, uint32_t bits) {
+LARDER_HD inline float SmallFloatToFloat(SmallFloat format, uint32_t bits) {
   const uint32_t sign = (bits >> format.SignShift()) << 31;
   const uint32_t magnitude = bits & ((1u << format.SignShift()) - 1);
   if (magnitude > format.largest_finite) {
@@ -52,7 +53,7 @@ LARDER_HD inline float SmallFloatToFloat(const SmallFloat& format, uint32_t bits
 }
 
 // REQUIRES: `value` is not NaN.
-LARDER_HD inline uint32_t FloatToSmallFloat(const SmallFloat& format, float value) {
+LARDER_HD inline uint32_t FloatToSmallFloat(SmallFloat format, float value) {
   const uint32_t bits = BitsFromFloat(value);
   const uint32_t sign = (bits >> 31) << format.SignShift();
   const uint32_t magnitude = bits & 0x7fffffff;
@@ -90,11 +91,11 @@ LARDER_HD inline float ElementToFloat(CodecElement element, uint32_t bits) {
     case CodecElement::kBfloat16:
       return FloatFromBits(bits << 16);
     case CodecElement::kFloat16:
-      return SmallFloatToFloat(kHalfFormat, bits);
+      return SmallFloatToFloat(HalfFormat(), bits);
     case CodecElement::kFloat8E4M3:
-      return SmallFloatToFloat(kE4M3Format, bits);
+      return SmallFloatToFloat(E4M3Format(), bits);
     case CodecElement::kFloat8E5M2:
-      return SmallFloatToFloat(kE5M2Format, bits);
+      return SmallFloatToFloat(E5M2Format(), bits);
   }
   return 0;
 }
@@ -105,11 +106,11 @@ LARDER_HD inline uint32_t ElementFromFloat(CodecElement element, float value) {
     case CodecElement::kBfloat16:
       return FloatToBfloat16(value);
     case CodecElement::kFloat16:
-      return FloatToSmallFloat(kHalfFormat, value);
+      return FloatToSmallFloat(HalfFormat(), value);
     case CodecElement::kFloat8E4M3:
-      return FloatToSmallFloat(kE4M3Format, value);
+      return FloatToSmallFloat(E4M3Format(), value);
     case CodecElement::kFloat8E5M2:
-      return FloatToSmallFloat(kE5M2Format, value);
+      return FloatToSmallFloat(E5M2Format(), value);
   }
   return 0;
 }

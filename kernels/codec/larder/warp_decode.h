@@ -26,7 +26,6 @@ struct WarpDecodeJob {
   uint32_t run_bytes[kLarderLevels] = {};
   uint32_t level_count = 0;  // 1 to kLarderLevels
   uint32_t heads = 0;        // of the plane
-  uint32_t tokens = 0;       // that the plane has room for
   uint32_t filled_tokens = 0;
   PlanePlace place;
   PlaneRange range;               // what to decode
@@ -121,7 +120,8 @@ class WarpHeadDecoder {
         FindHeadLayout(stream_, static_cast<uint32_t>(range.end - range.begin), sizes_, &layout_);
     if (fault != HeadFault::kNone) return fault;
     const uint32_t expected = layout_.mode == HeadMode::kRaw ? 0 : sizes_.DigitStreamBytes();
-    for (uint32_t level = 0; level + 1 < job_.level_count; ++level) {
+    for (uint32_t level = 0; level < kDigitLevels; ++level) {
+      if (level + 1 >= job_.level_count) break;
       if (!FindStreams(job_.levels[level + 1], job_.run_bytes[level + 1], 0, job_.heads, head,
                        head + 1, &range)) {
         return HeadFault::kDirectory;
@@ -191,55 +191,89 @@ class WarpHeadDecoder {
     }
   }
 
-  LARDER_HD HeadFault DecodeRows() {
+  // What the loop over the rows reads all the time, apart from the object, which a GPU's compiler
+  // keeps in memory.
+  struct Hot {
+    WarpTables tables;
+    const float* step;
+    const int32_t* mean_table;
+    float* row;
+    const uint8_t* digits[kDigitLevels];
+    uint32_t digit_levels;
+    bool rotates;
+  };
+
+  LARDER_HD HeadFault DecodeRows() const {
+    Hot hot = {tables_, scratch_.step, scratch_.mean_table, scratch_.row, {}, 0, rotates_};
+    for (uint32_t level = 0; level < kDigitLevels; ++level) {
+      hot.digits[level] = digits_[level];
+    }
+    hot.digit_levels = job_.level_count - 1;
+    const uint32_t tokens = sizes_.tokens;
+    const uint32_t head_dim = sizes_.head_dim;
+
     LaneDecoder<Lanes> decoder;
     if (!decoder.Begin(stream_ + layout_.coded, layout_.coded_bytes)) return HeadFault::kCoded;
     PerLane<uint32_t> fractions[kDigitLevels];
     uint32_t place = 0;  // of the row among those of its digits' bytes
-    size_t digit_offset = 0;
-    for (uint32_t token = 0; token < sizes_.tokens; ++token) {
-      const bool wanted = InRange(token);
-      uint8_t* const to = wanted ? TokenAt(token) : nullptr;
-      for (uint32_t channel = 0; channel < sizes_.head_dim; channel += kLanes) {
+    for (uint32_t token = 0; token < tokens; ++token) {
+      uint8_t* const to = InRange(token) ? TokenAt(token) : nullptr;
+      for (uint32_t channel = 0; channel < head_dim; channel += kLanes) {
         PerLane<uint32_t> symbol;
         decoder.DecodeRowBy(
             [&](uint32_t lane, uint32_t slot) {
-              const uint32_t table =
-                  static_cast<uint32_t>(scratch_.mean_table[channel + lane]) & 255;
-              const uint32_t decoded = tables_.symbols[table * kProbabilityScale + slot];
-              const uint32_t range = tables_.ranges[table * kSymbolsMax + decoded];
-              return PackDecodeEntry(decoded, range & 0xffff, slot - (range >> 16));
+              return EntryOf(hot, static_cast<uint32_t>(hot.mean_table[channel + lane]) & 255,
+                             slot);
             },
             symbol);
+        if (place == 0) NextDigits(hot, fractions);
+        place = place + 1 == kDigitsInByte ? 0 : place + 1;
         Lanes::ForEach([&](uint32_t lane) {
-          int32_t fine = (static_cast<int32_t>(symbol[lane]) - kBaseSymbolMax) * kFineSteps;
-          int32_t weight = 9;
-          for (uint32_t level = 0; level < kDigitLevels; ++level) {
-            if (level + 1 < job_.level_count) {
-              uint32_t& fraction = fractions[level][lane];
-              if (place == 0) fraction = digits_[level][digit_offset + lane];
-              fraction *= 3;
-              fine += (static_cast<int32_t>(fraction >> 8) - 1) * weight;
-              fraction &= 255;
-            }
-            weight /= 3;
-          }
-          const float value = ValueAt(fine, scratch_.mean_table[channel + lane] >> 8,
-                                      scratch_.step[channel + lane]);
-          if (rotates_) {
-            scratch_.row[channel + lane] = value;
-          } else if (wanted) {
+          const int32_t fine = (static_cast<int32_t>(symbol[lane]) - kBaseSymbolMax) * kFineSteps +
+                               TakeDigit<0>(hot, fractions, lane) +
+                               TakeDigit<1>(hot, fractions, lane) +
+                               TakeDigit<2>(hot, fractions, lane);
+          const float value =
+              ValueAt(fine, hot.mean_table[channel + lane] >> 8, hot.step[channel + lane]);
+          if (hot.rotates) {
+            hot.row[channel + lane] = value;
+          } else if (to != nullptr) {
             StoreElement(to + (channel + lane) * kElementBytes, value);
           }
         });
-        if (++place == kDigitsInByte) {
-          place = 0;
-          digit_offset += kLanes;
-        }
       }
-      if (rotates_ && wanted) StoreRotated(token, to);
+      if (hot.rotates && to != nullptr) StoreRotated(token, to);
     }
     return decoder.Finish() ? HeadFault::kNone : HeadFault::kCoded;
+  }
+
+  LARDER_HD static uint32_t EntryOf(const Hot& hot, uint32_t table, uint32_t slot) {
+    const uint32_t symbol = hot.tables.symbols[table * kProbabilityScale + slot];
+    const uint32_t range = hot.tables.ranges[table * kSymbolsMax + symbol];
+    return PackDecodeEntry(symbol, range & 0xffff, slot - (range >> 16));
+  }
+
+  // The bytes that hold the digits of the next rows.
+  LARDER_HD static void NextDigits(Hot& hot, PerLane<uint32_t> (&fractions)[kDigitLevels]) {
+    for (uint32_t level = 0; level < kDigitLevels; ++level) {
+      if (level < hot.digit_levels) {
+        Lanes::ForEach([&](uint32_t lane) { fractions[level][lane] = hot.digits[level][lane]; });
+        hot.digits[level] += kLanes;
+      }
+    }
+  }
+
+  // The next digit of a level, in fine steps.
+  template <uint32_t kLevel>
+  LARDER_HD static int32_t TakeDigit(const Hot& hot, PerLane<uint32_t> (&fractions)[kDigitLevels],
+                                     uint32_t lane) {
+    if (kLevel >= hot.digit_levels) return 0;
+    constexpr int32_t kWeight = kLevel == 0 ? 9 : kLevel == 1 ? 3 : 1;
+    uint32_t& fraction = fractions[kLevel][lane];
+    fraction *= 3;
+    const int32_t digit = static_cast<int32_t>(fraction >> 8) - 1;
+    fraction &= 255;
+    return digit * kWeight;
   }
 
   LARDER_HD void StoreRotated(uint32_t token, uint8_t* to) const {
