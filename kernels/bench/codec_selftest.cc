@@ -134,7 +134,7 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
   compare_larder("larder with a profile", profile);
   compare_larder("larder without a profile", LarderProfile::Generic());
 
-  const auto lossless_on_device = [&](size_t, std::span<const std::vector<uint8_t>> levels,
+  const auto lossless_on_device = [&](size_t plane, std::span<const std::vector<uint8_t>> levels,
                                       const std::vector<uint8_t>& expected) {
 #if defined(LARDER_CODEC_CUDA)
     if (!HasDevice()) return;
@@ -142,8 +142,12 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
     const CodecStatus status = DecodeLosslessOnDevice(geometry, levels[0], decoded);
     test.Check(status.ok(), status.text, "lossless on the GPU");
     test.Check(decoded == expected, "decodes other values", "lossless on the GPU");
+    std::vector<uint8_t> run(MakeLosslessCodec(CpuPath::kScalar)->LevelBytesMax(geometry, 0));
+    const CodecStatus encoded = EncodeLosslessOnDevice(geometry, chunk.planes[plane], run);
+    test.Check(encoded.ok(), encoded.text, "lossless on the GPU");
+    test.Check(run == levels[0], "encodes other bytes", "lossless on the GPU");
 #else
-    (void)levels, (void)expected;
+    (void)plane, (void)levels, (void)expected;
 #endif
   };
   ComparePaths("lossless", chunk, MakeLosslessCodec, lossless_on_device, test);

@@ -86,4 +86,35 @@ CodecStatus DecodeLosslessOnDevice(const PlaneGeometry& geometry, const std::vec
   return StatusOf(elements_dev.Read(elements));
 }
 
+CodecStatus EncodeLosslessOnDevice(const PlaneGeometry& geometry,
+                                   const std::vector<uint8_t>& elements,
+                                   std::vector<uint8_t>& run) {
+  const DeviceBytes elements_dev(elements);
+  const DeviceBytes workspace_dev(LosslessEncodeWorkspaceBytes(geometry, 1));
+  std::vector<TokenSources> from(geometry.heads);
+  for (uint32_t head = 0; head < geometry.heads; ++head) {
+    from[head].base = elements_dev.as() + head * geometry.HeadBytes();
+    from[head].token_stride = geometry.HeadBytes() / geometry.tokens;
+  }
+  std::vector<LosslessHeadToEncode> tasks(geometry.heads);
+  LARDER_RETURN_IF_CODEC_ERROR(PlanLosslessEncode(geometry, 1, from, workspace_dev.as(), tasks));
+  const DeviceBytes tasks_dev(tasks);
+  std::vector<LosslessTables> tables(1);
+  BuildLosslessTables(&tables[0]);
+  const DeviceBytes tables_dev(tables);
+  const DeviceBytes run_dev(run.size());
+  std::vector<uint32_t> run_bytes(1);
+  const DeviceBytes run_bytes_dev(run_bytes);
+  const std::vector<LosslessRunOutput> output = {{run_dev.as(), run_bytes_dev.as<uint32_t>()}};
+  const DeviceBytes output_dev(output);
+  const DeviceBytes bytes_dev(geometry.heads * sizeof(uint32_t));
+  LARDER_RETURN_IF_CODEC_ERROR(LaunchLosslessEncode(
+      geometry, 1, tasks_dev.as<LosslessHeadToEncode>(), tables_dev.as<LosslessTables>(),
+      output_dev.as<LosslessRunOutput>(), bytes_dev.as<uint32_t>(), nullptr));
+  LARDER_RETURN_IF_CODEC_ERROR(StatusOf(run_bytes_dev.Read(run_bytes)));
+  if (run_bytes[0] > run.size()) return CorruptCodecBytes("the run's size", run_bytes[0]);
+  run.resize(run_bytes[0]);
+  return StatusOf(run_dev.Read(run));
+}
+
 }  // namespace larder

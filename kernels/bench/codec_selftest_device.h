@@ -21,4 +21,8 @@ CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
 CodecStatus DecodeLosslessOnDevice(const PlaneGeometry& geometry, const std::vector<uint8_t>& run,
                                    std::vector<uint8_t>& elements);
 
+// The run that the GPU makes of a whole plane; `run` comes with LevelBytesMax of room.
+CodecStatus EncodeLosslessOnDevice(const PlaneGeometry& geometry,
+                                   const std::vector<uint8_t>& elements, std::vector<uint8_t>& run);
+
 }  // namespace larder
