@@ -54,13 +54,17 @@ void RotateHead(const PlaneGeometry& geometry, std::vector<double>& head) {
 
 }  // namespace
 
-BenchChunk MakeBenchChunk(uint32_t layers) {
+PlaneGeometry BenchGeometry() {
+  return {.element = CodecElement::kBfloat16,
+          .heads = 8,
+          .tokens = 256,
+          .filled_tokens = 256,
+          .head_dim = 128};
+}
+
+BenchChunk MakeBenchChunk(const PlaneGeometry& geometry, uint32_t layers) {
   BenchChunk chunk;
-  chunk.geometry = {.element = CodecElement::kBfloat16,
-                    .heads = 8,
-                    .tokens = 256,
-                    .filled_tokens = 256,
-                    .head_dim = 128};
+  chunk.geometry = geometry;
   std::mt19937_64 random(1);
   for (uint32_t layer = 0; layer < layers; ++layer) {
     for (const PlaneKind kind : {PlaneKind::kKey, PlaneKind::kValue}) {
@@ -72,9 +76,11 @@ BenchChunk MakeBenchChunk(uint32_t layers) {
           RotateHead(chunk.geometry, values);
         }
         for (const double value : values) {
-          const uint32_t bits = FloatToBfloat16(static_cast<float>(value));
+          const uint32_t bits = ElementFromFloat(geometry.element, static_cast<float>(value));
           plane.push_back(static_cast<uint8_t>(bits));
-          plane.push_back(static_cast<uint8_t>(bits >> 8));
+          if (CodecElementBytes(geometry.element) == 2) {
+            plane.push_back(static_cast<uint8_t>(bits >> 8));
+          }
         }
       }
       chunk.places.push_back({.layer = layer, .kind = kind, .first_token = kFirstToken});

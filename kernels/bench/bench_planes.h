@@ -19,9 +19,12 @@ struct BenchChunk {
   size_t Bytes() const { return planes.size() * geometry.PlaneBytes(); }
 };
 
-// bfloat16, 8 heads of 128, 256 tokens, keys rotated with a base of 500,000. Each channel is
-// Gaussian with a mean and a spread of its own; the same bytes on every run.
-BenchChunk MakeBenchChunk(uint32_t layers);
+// The shape of Llama-3-8B: bfloat16, 8 heads of 128, 256 tokens.
+PlaneGeometry BenchGeometry();
+
+// Keys are rotated with a base of 500,000. Each channel is Gaussian with a mean and a spread of its
+// own; the same bytes on every run.
+BenchChunk MakeBenchChunk(const PlaneGeometry& geometry, uint32_t layers);
 
 // A profile of the chunk's model, made from the chunk: steps of 1.2 deviations.
 std::shared_ptr<const LarderProfile> MakeBenchProfile(const BenchChunk& chunk);

@@ -17,6 +17,9 @@
 #include "kernels/codec/cpu_path.h"
 #include "kernels/codec/larder/larder_codec.h"
 #include "kernels/codec/lossless/lossless_codec.h"
+#if defined(LARDER_CODEC_CUDA)
+#include "kernels/bench/codec_bench_device.h"
+#endif
 
 namespace larder {
 namespace {
@@ -74,6 +77,18 @@ class Measured {
     return true;
   }
 
+  // The encoded levels of each plane.
+  std::vector<std::vector<std::vector<uint8_t>>> Runs() const {
+    std::vector<std::vector<std::vector<uint8_t>>> result;
+    for (const auto& plane : runs_) {
+      auto& levels = result.emplace_back();
+      for (const Run& run : plane) {
+        levels.emplace_back(run.room.begin(), run.room.begin() + static_cast<ptrdiff_t>(run.bytes));
+      }
+    }
+    return result;
+  }
+
   double BitsPerValue(uint32_t levels) const {
     size_t bytes = 0;
     for (const auto& plane : runs_) {
@@ -99,7 +114,7 @@ class Measured {
 
 class Bench {
  public:
-  explicit Bench(double seconds) : seconds_(seconds), chunk_(MakeBenchChunk(4)) {}
+  explicit Bench(double seconds) : seconds_(seconds), chunk_(MakeBenchChunk(BenchGeometry(), 4)) {}
 
   const BenchChunk& chunk() const { return chunk_; }
   bool failed() const { return failed_; }
@@ -153,44 +168,90 @@ double CopyRate(Bench& bench) {
   });
 }
 
+// The figures that stand first: of the GPU if there is one, else of the processor's fastest path.
+struct Headline {
+  std::string device;
+  double decode = 0;
+  double encode = 0;
+  double lossless_decode = 0;
+  double bits_per_value = 0;
+};
+
+// One path's figures as a member of a JSON object.
+std::string MeasurePath(Bench& bench, const std::shared_ptr<const LarderProfile>& profile,
+                        CpuPath path, Headline* headline) {
+  Measured larder(bench.chunk(), MakeLarderCodec(profile, path), kLarderLevels);
+  headline->encode = bench.Rate([&] { return larder.Encode(); });
+  std::array<double, kLarderLevels> decodes;
+  for (uint32_t level = 0; level < kLarderLevels; ++level) {
+    decodes[level] = bench.Rate([&] { return larder.Decode(level + 1); });
+  }
+  headline->decode = decodes[1];
+  headline->bits_per_value = larder.BitsPerValue(2);
+  Measured generic(bench.chunk(), MakeLarderCodec(LarderProfile::Generic(), path), kLarderLevels);
+  const double generic_encode = bench.Rate([&] { return generic.Encode(); });
+  const double generic_decode = bench.Rate([&] { return generic.Decode(2); });
+  Measured lossless(bench.chunk(), MakeLosslessCodec(path), 1);
+  const double lossless_encode = bench.Rate([&] { return lossless.Encode(); });
+  headline->lossless_decode = bench.Rate([&] { return lossless.Decode(1); });
+  std::array<char, 512> text;
+  std::snprintf(text.data(), text.size(),
+                "\n    \"%s\": {\"larder_encode\": %.3f, \"larder_decode_by_level\": "
+                "[%.3f, %.3f, %.3f, %.3f], \"larder_generic_encode\": %.3f, "
+                "\"larder_generic_decode\": %.3f, \"lossless_encode\": %.3f, "
+                "\"lossless_decode\": %.3f}",
+                CpuPathName(path), headline->encode, decodes[0], decodes[1], decodes[2], decodes[3],
+                generic_encode, generic_decode, lossless_encode, headline->lossless_decode);
+  return text.data();
+}
+
+// The GPU's figures as a member of the JSON object; empty without one. False when it failed.
+bool MeasureGpu([[maybe_unused]] Bench& bench,
+                [[maybe_unused]] const std::shared_ptr<const LarderProfile>& profile,
+                [[maybe_unused]] Headline* headline, [[maybe_unused]] std::string* json) {
+#if defined(LARDER_CODEC_CUDA)
+  Measured larder(bench.chunk(), MakeLarderCodec(profile, BestCpuPath()), 2);
+  Measured lossless(bench.chunk(), MakeLosslessCodec(BestCpuPath()), 1);
+  if (!larder.Encode() || !lossless.Encode()) return false;
+  DeviceFigures figures;
+  std::string error;
+  if (!MeasureDevice(bench.chunk(), *profile, larder.Runs(), lossless.Runs(), &figures, &error)) {
+    std::fprintf(stderr, "GPU: %s\n", error.empty() ? "none" : error.c_str());
+    return error.empty();
+  }
+  headline->device = figures.name;
+  headline->decode = figures.larder_decode;
+  headline->lossless_decode = figures.lossless_decode;
+  std::array<char, 256> text;
+  std::snprintf(text.data(), text.size(),
+                "  \"gpu_copy_gb_per_s\": %.1f,\n  \"gpu_chunk_decode_us\": %.1f,\n", figures.copy,
+                figures.chunk_decode_us);
+  *json = text.data();
+#endif
+  return true;
+}
+
 int Run(double seconds) {
   Bench bench(seconds);
   const auto profile = MakeBenchProfile(bench.chunk());
+  Headline headline;
   std::string paths;
-  double decode = 0, encode = 0, lossless_decode = 0, bits = 0;
   for (const CpuPath path : AvailableCpuPaths()) {
-    std::array<char, 512> text;
-    Measured larder(bench.chunk(), MakeLarderCodec(profile, path), kLarderLevels);
-    encode = bench.Rate([&] { return larder.Encode(); });
-    std::array<double, kLarderLevels> decodes;
-    for (uint32_t level = 0; level < kLarderLevels; ++level) {
-      decodes[level] = bench.Rate([&] { return larder.Decode(level + 1); });
-    }
-    decode = decodes[1];
-    bits = larder.BitsPerValue(2);
-    Measured generic(bench.chunk(), MakeLarderCodec(LarderProfile::Generic(), path), kLarderLevels);
-    const double generic_encode = bench.Rate([&] { return generic.Encode(); });
-    const double generic_decode = bench.Rate([&] { return generic.Decode(2); });
-    Measured lossless(bench.chunk(), MakeLosslessCodec(path), 1);
-    const double lossless_encode = bench.Rate([&] { return lossless.Encode(); });
-    lossless_decode = bench.Rate([&] { return lossless.Decode(1); });
-    std::snprintf(text.data(), text.size(),
-                  "%s\n    \"%s\": {\"larder_encode\": %.3f, \"larder_decode_by_level\": "
-                  "[%.3f, %.3f, %.3f, %.3f], \"larder_generic_encode\": %.3f, "
-                  "\"larder_generic_decode\": %.3f, \"lossless_encode\": %.3f, "
-                  "\"lossless_decode\": %.3f}",
-                  paths.empty() ? "" : ",", CpuPathName(path), encode, decodes[0], decodes[1],
-                  decodes[2], decodes[3], generic_encode, generic_decode, lossless_encode,
-                  lossless_decode);
-    paths += text.data();
+    paths += paths.empty() ? "" : ",";
+    paths += MeasurePath(bench, profile, path, &headline);
   }
+  headline.device = ProcessorName();
+  std::string gpu;
+  const bool gpu_sound = MeasureGpu(bench, profile, &headline, &gpu);
   std::printf(
       "{\n  \"device\": \"%s\",\n  \"decode_gb_per_s\": %.3f,\n  \"encode_gb_per_s\": %.3f,\n"
-      "  \"lossless_decode_gb_per_s\": %.3f,\n  \"bits_per_value\": %.4f,\n"
-      "  \"memcpy_gb_per_s\": %.3f,\n  \"paths_gb_per_s\": {%s\n  }\n}\n",
-      ProcessorName().c_str(), decode, encode, lossless_decode, bits, CopyRate(bench),
+      "  \"lossless_decode_gb_per_s\": %.3f,\n  \"bits_per_value\": %.4f,\n%s"
+      "  \"processor\": \"%s\",\n  \"memcpy_gb_per_s\": %.3f,\n"
+      "  \"paths_gb_per_s\": {%s\n  }\n}\n",
+      headline.device.c_str(), headline.decode, headline.encode, headline.lossless_decode,
+      headline.bits_per_value, gpu.c_str(), ProcessorName().c_str(), CopyRate(bench),
       paths.c_str());
-  return bench.failed() ? 1 : 0;
+  return bench.failed() || !gpu_sound ? 1 : 0;
 }
 
 }  // namespace

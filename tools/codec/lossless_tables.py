@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 TABLES = 16
-SYMBOLS = 32
+SYMBOLS = 16
 SCALE = 1024
 TOKENS = 256
 CHANNELS = 200
@@ -65,7 +65,7 @@ def main():
     tables = [frequencies(c) for c in clusters(histograms(random), TABLES - 1, random)]
     # From the narrowest to the widest, so that a larger number means more bits.
     tables.sort(key=lambda t: -(t / SCALE * np.log2(t / SCALE)).sum())
-    tables.append(np.array([24] * (SYMBOLS - 1) + [SCALE - 24 * (SYMBOLS - 1)]))
+    tables.append(np.array([48] * (SYMBOLS - 1) + [SCALE - 48 * (SYMBOLS - 1)]))
     lines = []
     for table in tables:
         text = "{" + ", ".join(str(f) for f in table) + "}"

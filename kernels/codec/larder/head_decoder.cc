@@ -33,6 +33,9 @@ CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head
   std::span<const uint8_t> stream;
   LARDER_RETURN_IF_CODEC_ERROR(
       RunView::FindHead(run, sizeof(LarderRunHeader), context_.geometry->heads, head, stream));
+  if (static_cast<size_t>(stream.data() - run.data()) % kStreamAlignment != 0) {
+    return CorruptCodecBytes(HeadFaultText(HeadFault::kDirectory), head);
+  }
   LARDER_RETURN_IF_CODEC_ERROR(ParseHeadStream(stream, shape_, &result.stream));
   switch (result.stream.mode) {
     case HeadMode::kRaw:

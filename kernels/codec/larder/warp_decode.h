@@ -26,7 +26,6 @@ struct WarpDecodeJob {
   uint32_t run_bytes[kLarderLevels] = {};
   uint32_t level_count = 0;  // 1 to kLarderLevels
   uint32_t heads = 0;        // of the plane
-  uint32_t tokens = 0;       // that the plane has room for
   uint32_t filled_tokens = 0;
   PlanePlace place;
   PlaneRange range;               // what to decode

@@ -1,4 +1,6 @@
 // Codec 2 in AVX2: the 32 elements of a row in two registers of 16-bit parts, whatever their type.
+#include <algorithm>
+
 #include "kernels/codec/lossless/lossless_paths.h"
 #include "kernels/codec/rans/rans_avx2.h"
 
@@ -228,15 +230,35 @@ LARDER_TARGET_AVX2 void SplitRow(const LosslessSplit& split, uint32_t token, uin
   }
 }
 
+// How often eight symbols from `first` on stand in each lane of some rows.
+struct ByteCounts {
+  __m256i count[8];
+};
+
+// REQUIRES: at most 255 rows.
+LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE ByteCounts CountRows(const uint8_t* symbols, size_t stride,
+                                                             uint32_t rows, uint32_t first) {
+  ByteCounts counts = {};
+  for (uint32_t row = 0; row < rows; ++row, symbols += stride) {
+    const __m256i symbol = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(symbols));
+    for (uint32_t i = 0; i < 8; ++i) {
+      // A comparison that holds is -1.
+      const __m256i is = _mm256_cmpeq_epi8(symbol, _mm256_set1_epi8(static_cast<char>(first + i)));
+      counts.count[i] = _mm256_sub_epi8(counts.count[i], is);
+    }
+  }
+  return counts;
+}
+
 // The best table of eight channels.
 LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE __m256i ChooseTables(const LosslessCounts& counts,
                                                              uint32_t lane,
                                                              const LosslessTables& tables) {
   __m256i best = _mm256_setzero_si256();
-  __m256i least = _mm256_set1_epi32(0x7fffffff);  // above every sum: 512 tokens of 320 each
+  __m256i least = _mm256_set1_epi32(0x7fffffff);  // above every sum: 512 tokens of 576 each
   for (uint32_t table = 0; table < kLosslessTables; ++table) {
     __m256i bits = _mm256_setzero_si256();
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) {
       const __m256i cost = _mm256_set1_epi32(static_cast<int>(tables.cost[symbol][table]));
       const __m256i count =
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&counts.count[symbol][lane]));
@@ -254,12 +276,11 @@ LARDER_TARGET_AVX2 bool Split(const LosslessSplit& split, const LosslessTables& 
   uint32_t escapes = 0;
   for (uint32_t group = 0; group < split.groups; ++group) {
     const Row base = FindBases<kElement>(split, group);
-    LosslessCounts counts = {};
     for (uint32_t token = 0; token < split.filled_tokens; ++token) {
       SplitRow<kElement>(split, token, group, base);
-      const uint8_t* symbols = split.symbols + (size_t{token} * split.groups + group) * kLanes;
-      for (uint32_t lane = 0; lane < kLanes; ++lane) ++counts.count[symbols[lane]][lane];
     }
+    LosslessCounts counts;
+    CountLosslessSymbolsAvx2(split, group, counts);
     StoreNarrow(split.base + group * kLanes, base);
     StoreBytesAvx2({{ChooseTables(counts, 0, tables), ChooseTables(counts, 8, tables),
                      ChooseTables(counts, 16, tables), ChooseTables(counts, 24, tables)}},
@@ -273,6 +294,27 @@ template <CodecElement kElement>
 constexpr LosslessPath kPath = {Split<kElement>, Decode<kElement>, DecodePair<kElement>};
 
 }  // namespace
+
+LARDER_TARGET_AVX2 void CountLosslessSymbolsAvx2(const LosslessSplit& split, uint32_t group,
+                                                 LosslessCounts& counts) {
+  constexpr uint32_t kRowsMax = 255;  // what a byte counts
+  const size_t stride = size_t{split.groups} * kLanes;
+  counts = {};
+  for (uint32_t token = 0; token < split.filled_tokens; token += kRowsMax) {
+    const uint32_t rows = std::min(kRowsMax, split.filled_tokens - token);
+    const uint8_t* symbols = split.symbols + token * stride + group * kLanes;
+    for (uint32_t first = 0; first < kLosslessSymbols; first += 8) {
+      const ByteCounts some = CountRows(symbols, stride, rows, first);
+      for (uint32_t i = 0; i < 8; ++i) {
+        uint8_t bytes[kLanes];
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes), some.count[i]);
+        for (uint32_t lane = 0; lane < kLanes; ++lane) {
+          counts.count[first + i][lane] += bytes[lane];
+        }
+      }
+    }
+  }
+}
 
 LosslessPath LosslessPathAvx2(CodecElement element) {
   switch (element) {

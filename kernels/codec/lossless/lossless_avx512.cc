@@ -168,15 +168,13 @@ LARDER_TARGET_AVX512 __m512i FindBases(const LosslessSplit& split, uint32_t grou
 }
 
 template <CodecElement kElement>
-LARDER_TARGET_AVX512 void SplitRows(const LosslessSplit& split, uint32_t group, __m512i base,
-                                    LosslessCounts& counts) {
+LARDER_TARGET_AVX512 void SplitRows(const LosslessSplit& split, uint32_t group, __m512i base) {
   using Layout = FloatLayout<kElement>;
   for (uint32_t token = 0; token < split.filled_tokens; ++token) {
     const size_t row = size_t{token} * split.groups + group;
     const __m512i element = LoadRow<kElement>(split, token, group);
     const __m512i below = _mm512_sub_epi16(base, ExponentOf<Layout>(element));
-    uint8_t* symbols = split.symbols + row * kLanes;
-    StoreNarrow(symbols, _mm512_min_epu16(below, Constant(kEscape)));
+    StoreNarrow(split.symbols + row * kLanes, _mm512_min_epu16(below, Constant(kEscape)));
     const __m512i raw = _mm512_or_si512(
         _mm512_and_si512(element, Constant(Layout::kMantissaMask)),
         _mm512_slli_epi16(_mm512_srli_epi16(element, Layout::kBits - 1), Layout::kMantissaBits));
@@ -185,7 +183,6 @@ LARDER_TARGET_AVX512 void SplitRows(const LosslessSplit& split, uint32_t group, 
       StoreU32(split.planes + (row * Layout::kPlanes + plane) * sizeof(uint32_t),
                _mm512_test_epi16_mask(raw, Constant(1u << (Layout::kLowBits + plane))));
     }
-    for (uint32_t lane = 0; lane < kLanes; ++lane) ++counts.count[symbols[lane]][lane];
   }
 }
 
@@ -197,7 +194,7 @@ LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE __m512i ChooseTables(const LosslessCou
   __m512i least = _mm512_set1_epi32(-1);
   for (uint32_t table = 0; table < kLosslessTables; ++table) {
     __m512i bits = _mm512_setzero_si512();
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) {
       const __m512i cost = _mm512_set1_epi32(static_cast<int>(tables.cost[symbol][table]));
       const __m512i count = _mm512_loadu_si512(&counts.count[symbol][lane]);
       bits = _mm512_add_epi32(bits, _mm512_mullo_epi32(count, cost));
@@ -214,8 +211,9 @@ LARDER_TARGET_AVX512 bool Split(const LosslessSplit& split, const LosslessTables
   uint32_t escapes = 0;
   for (uint32_t group = 0; group < split.groups; ++group) {
     const __m512i base = FindBases<kElement>(split, group);
-    LosslessCounts counts = {};
-    SplitRows<kElement>(split, group, base, counts);
+    SplitRows<kElement>(split, group, base);
+    LosslessCounts counts;
+    CountLosslessSymbolsAvx2(split, group, counts);
     StoreNarrow(split.base + group * kLanes, base);
     StoreBytesAvx512({ChooseTables(counts, 0, tables), ChooseTables(counts, 16, tables)},
                      split.table + group * kLanes);

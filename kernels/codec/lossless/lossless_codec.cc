@@ -192,11 +192,15 @@ class LosslessCodec : public Codec {
   static size_t CollectEscapes(const PlaneGeometry& geometry, const uint8_t* source,
                                EncodeMemory& memory) {
     size_t count = 0;
-    for (size_t i = 0; i < memory.symbols.size(); ++i) {
-      if (memory.symbols[i] != kEscape) continue;
-      memory.escapes[count++] = LosslessExponent(geometry.element, source, i);
+    const uint8_t* const begin = memory.symbols.data();
+    const uint8_t* const end = begin + memory.symbols.size();
+    for (const uint8_t* symbol = begin;; ++symbol) {
+      symbol = static_cast<const uint8_t*>(
+          std::memchr(symbol, kEscape, static_cast<size_t>(end - symbol)));
+      if (symbol == nullptr) return count;
+      memory.escapes[count++] =
+          LosslessExponent(geometry.element, source, static_cast<size_t>(symbol - begin));
     }
-    return count;
   }
 
   CpuPath path_;

@@ -132,6 +132,7 @@ CodecStatus LaunchLosslessDecode(CodecElement element, const LosslessTask* tasks
                                  uint32_t* damaged_dev, CUstream_st* stream) {
   using enum CodecElement;
   if (count == 0) return {};
+  if (count > kLosslessDeviceHeadsMax) return InvalidCodecArgument("count: too many heads");
   switch (element) {
     case kBfloat16:
       return LaunchDecode<kBfloat16>(tasks_dev, count, tables_dev, damaged_dev, stream);
@@ -152,8 +153,11 @@ CodecStatus LaunchLosslessEncode(const PlaneGeometry& geometry, uint32_t planes,
                                  CUstream_st* stream) {
   using enum CodecElement;
   LARDER_RETURN_IF_CODEC_ERROR(geometry.Validate());
+  if (planes == 0) return {};
+  if (planes > kLosslessDeviceHeadsMax / geometry.heads) {
+    return InvalidCodecArgument("planes: too many heads");
+  }
   const uint32_t count = planes * geometry.heads;
-  if (count == 0) return {};
   CodecStatus status;
   switch (geometry.element) {
     case kBfloat16:

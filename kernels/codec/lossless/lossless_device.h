@@ -19,6 +19,9 @@ struct CUstream_st;  // cudaStream_t is a pointer to it
 
 namespace larder {
 
+// In one launch.
+inline constexpr uint32_t kLosslessDeviceHeadsMax = 1u << 24;
+
 // Makes the tasks that decode the filled tokens of a range; tokens that are not filled are left as
 // they are, an engine's blocks are not ours to clear. kCorrupt when the run is damaged: what only
 // decoding can find is reported by the launch.
@@ -32,7 +35,7 @@ CodecStatus PlanLosslessDecode(const PlaneGeometry& geometry, std::span<const ui
                                std::span<LosslessTask> tasks);
 
 // Decodes on the caller's stream.
-//   tasks_dev    [count] of one element type
+//   tasks_dev    [count] of one element type; at most kLosslessDeviceHeadsMax
 //   tables_dev   what BuildLosslessTables made
 //   damaged_dev  [count] becomes 1 for a head whose symbols or escapes do not end where they
 //   should,
@@ -59,7 +62,7 @@ struct LosslessRunOutput {
 };
 
 // Encodes on the caller's stream.
-//   tasks_dev    [planes][heads] of one geometry
+//   tasks_dev    [planes][heads] of one geometry; at most kLosslessDeviceHeadsMax
 //   outputs_dev  [planes]
 //   bytes_dev    [planes][heads] of working memory
 CodecStatus LaunchLosslessEncode(const PlaneGeometry& geometry, uint32_t planes,

@@ -1,7 +1,7 @@
 // Codec 2, lossless: exponents entropy coded, signs and mantissas as they are. For CPU and GPU.
 //
 // A channel's exponents lie just below its largest, its base: the symbol of an element is
-// base - exponent, or kEscape where that is not 0 to 30, and the channel names one of 16 tables
+// base - exponent, or kEscape where that is not 0 to 14, and the channel names one of 16 tables
 // that are part of the format (lossless_tables.h). A plane's run has no header; the stream of a
 // head is one of
 //
@@ -25,7 +25,8 @@
 namespace larder {
 
 inline constexpr uint32_t kLosslessTables = 16;
-inline constexpr uint32_t kEscape = 31;
+inline constexpr uint32_t kLosslessSymbols = 16;
+inline constexpr uint32_t kEscape = kLosslessSymbols - 1;
 
 // The header of a head's stream: four u32.
 inline constexpr size_t kLosslessHeaderBytes = 16;

@@ -99,7 +99,10 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
     uint8_t* to = window.At(token);
     for (uint32_t channel = 0; channel < window.groups * kLanes; channel += kLanes, ++row) {
       Values table, symbol, exponent;
-      Lanes::ForEach([&](uint32_t lane) { table[lane] = head.table[channel + lane]; });
+      // Checked already; on a GPU in the host's copy, so that the remainder keeps a reader of other
+      // bytes inside the tables.
+      Lanes::ForEach(
+          [&](uint32_t lane) { table[lane] = head.table[channel + lane] % kLosslessTables; });
       decoder.DecodeRow(tables, table, symbol);
       Lanes::ForEach(
           [&](uint32_t lane) { exponent[lane] = head.base[channel + lane] - symbol[lane]; });

@@ -25,6 +25,9 @@ struct LosslessPath {
 // REQUIRES: CpuHasPath(path).
 LosslessPath ChooseLosslessPath(CpuPath path, CodecElement element);
 
+// Counts the symbols of a group, which are in split.symbols; for all vector paths.
+void CountLosslessSymbolsAvx2(const LosslessSplit& split, uint32_t group, LosslessCounts& counts);
+
 LosslessPath LosslessPathAvx2(CodecElement element);
 LosslessPath LosslessPathAvx512(CodecElement element);
 

@@ -29,7 +29,7 @@ struct LosslessSplit {
 
 // How often each symbol stands in each channel of a group.
 struct LosslessCounts {
-  uint32_t count[kSymbolsMax][kLanes];
+  uint32_t count[kLosslessSymbols][kLanes];
 };
 
 // The largest exponent of each channel of a group. Those of infinities and NaNs do not count: one
@@ -91,7 +91,7 @@ LARDER_HD void ChooseLosslessTables(const LosslessCounts& counts, const Lossless
   for (uint32_t table = 0; table < kLosslessTables; ++table) {
     typename Lanes::template PerLane<uint32_t> bits;
     Lanes::ForEach([&](uint32_t lane) { bits[lane] = 0; });
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) {
       const uint32_t cost = tables.cost[symbol][table];
       Lanes::ForEach([&](uint32_t lane) { bits[lane] += counts.count[symbol][lane] * cost; });
     }
@@ -110,7 +110,7 @@ LARDER_HD void SplitLosslessGroup(const LosslessSplit& split, const LosslessTabl
   typename Lanes::template PerLane<uint32_t> base, table;
   FindLosslessBases<Lanes, kElement>(split, group, base);
   Lanes::ForEach([&](uint32_t lane) {
-    for (uint32_t symbol = 0; symbol < kSymbolsMax; ++symbol) counts.count[symbol][lane] = 0;
+    for (uint32_t symbol = 0; symbol < kLosslessSymbols; ++symbol) counts.count[symbol][lane] = 0;
   });
   SplitLosslessRows<Lanes, kElement>(split, group, base, counts);
   ChooseLosslessTables<Lanes>(counts, tables, table);

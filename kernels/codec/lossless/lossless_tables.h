@@ -16,8 +16,8 @@ std::span<const SymbolTable, kLosslessTables> LosslessSymbolTables();
 struct LosslessTables {
   DecodeTable decode[kLosslessTables];
   EncodeTable encode[kLosslessTables];
-  // What a symbol costs, in units of 1/32 bit: [symbol][table].
-  alignas(64) uint32_t cost[kSymbolsMax][kLosslessTables];
+  // What a symbol costs, in units of 1/32 bit; an escape with its byte.
+  alignas(64) uint32_t cost[kLosslessSymbols][kLosslessTables];
 };
 
 void BuildLosslessTables(LosslessTables* tables);

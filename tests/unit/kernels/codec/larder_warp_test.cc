@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/codec/larder/larder_codec.h"
-#include "kernels/codec/larder/warp_decode.h"
+#include "kernels/codec/larder/larder_device.h"
 #include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
@@ -102,22 +102,25 @@ struct Sample {
                         static_cast<uint32_t>(runs.size()), range, result);
   }
 
-  WarpDecodeJob Job() {
-    WarpDecodeJob job;
+  // Into contiguous memory.
+  WarpDecodeJob Job(uint8_t* destination) {
+    TokenDestinations to;
+    to.base = destination;
+    to.token_stride = RowBytes();
+    return Job(to, (range.token_end - range.token_begin) * RowBytes());
+  }
+
+  WarpDecodeJob Job(const TokenDestinations& to, size_t head_stride) {
     copies.clear();
+    std::vector<std::span<const uint8_t>> views;
     for (const std::vector<uint8_t>& run : runs) {
       copies.emplace_back(std::span<const uint8_t>(run));
+      views.push_back(copies.back().span());
     }
-    for (size_t level = 0; level < runs.size(); ++level) {
-      job.levels[level] = copies[level].data();
-      job.run_bytes[level] = static_cast<uint32_t>(runs[level].size());
-    }
-    job.level_count = static_cast<uint32_t>(runs.size());
-    job.heads = geometry.heads;
-    job.tokens = geometry.tokens;
-    job.filled_tokens = geometry.filled_tokens;
-    job.place = place;
-    job.range = range;
+    WarpDecodeJob job;
+    const CodecStatus status =
+        PlanLarderDecode(*profile, geometry, place, views, range, to, head_stride, job);
+    EXPECT_TRUE(status.ok()) << status.text;
     return job;
   }
 
@@ -132,10 +135,7 @@ TEST(LarderWarpTest, DecodesTheValuesOfTheReferenceIntoContiguousMemory) {
     std::vector<uint8_t> expected;
     ASSERT_TRUE(sample.DecodeReference(expected).ok());
     AlignedBytes decoded(expected.size());
-    WarpDecodeJob job = sample.Job();
-    job.destination.base = decoded.data();
-    job.destination.token_stride = sample.RowBytes();
-    job.head_stride = (sample.range.token_end - sample.range.token_begin) * sample.RowBytes();
+    const WarpDecodeJob job = sample.Job(decoded.data());
     ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job),
               HeadFault::kNone);
     ASSERT_EQ(std::vector<uint8_t>(decoded.span().begin(), decoded.span().end()), expected);
@@ -158,14 +158,14 @@ TEST(LarderWarpTest, DecodesIntoPagedBlocks) {
     for (size_t i = table.size() - 1; i > 0; --i) {
       std::swap(table[i], table[random.Below(i + 1)]);
     }
-    WarpDecodeJob job = sample.Job();
-    job.head_stride = sample.RowBytes();
-    job.destination.token_stride = heads * sample.RowBytes();
-    job.destination.block_table = table.data();
-    job.destination.block_tokens = kBlockTokens;
-    job.destination.block_stride = kBlockTokens * job.destination.token_stride;
-    AlignedBytes blocks(table.size() * job.destination.block_stride);
-    job.destination.base = blocks.data();
+    TokenDestinations to;
+    to.token_stride = heads * sample.RowBytes();
+    to.block_table = table.data();
+    to.block_tokens = kBlockTokens;
+    to.block_stride = kBlockTokens * to.token_stride;
+    AlignedBytes blocks(table.size() * to.block_stride);
+    to.base = blocks.data();
+    const WarpDecodeJob job = sample.Job(to, sample.RowBytes());
     ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job),
               HeadFault::kNone);
     for (uint32_t head = 0; head < heads; ++head) {
@@ -197,10 +197,7 @@ TEST(LarderWarpTest, DamageGivesTheVerdictAndValuesOfTheReference) {
     std::vector<uint8_t> expected;
     const CodecStatus verdict = sample.DecodeReference(expected);
     AlignedBytes decoded(expected.size());
-    WarpDecodeJob job = sample.Job();
-    job.destination.base = decoded.data();
-    job.destination.token_stride = sample.RowBytes();
-    job.head_stride = (sample.range.token_end - sample.range.token_begin) * sample.RowBytes();
+    const WarpDecodeJob job = sample.Job(decoded.data());
     const HeadFault fault = DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job);
     ASSERT_EQ(fault == HeadFault::kNone, verdict.ok())
         << HeadFaultText(fault) << " / " << verdict.text;
