@@ -1,0 +1,49 @@
+// Five digits of 0, 1 or 2 in a byte, as a fraction: v / 243 in units of 1/256, rounded up. A
+// multiplication by three moves the first digit out at the top, so that unpacking needs neither
+// divisions nor tables (the way llama.cpp packs its ternary weights).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/codec/host_device.h"
+#include "kernels/codec/larder/larder_format.h"
+
+namespace larder {
+
+inline constexpr uint32_t kDigitValues = 243;
+
+// The fraction of a value below kDigitValues: value x 256 / 243 rounded up, without a division.
+LARDER_HD constexpr uint32_t PackedFraction(uint32_t value) {
+  return value + ((value * 13 + kDigitValues - 1) * 270 >> 16);
+}
+
+// What to multiply a fraction with so that digit `place` is the next one out.
+LARDER_HD constexpr uint32_t DigitMultiplier(uint32_t place) {
+  constexpr uint32_t kPowers[kDigitsInByte] = {1, 3, 9, 27, 81};
+  return kPowers[place];
+}
+
+// The digit of a fraction that was multiplied.
+LARDER_HD constexpr uint32_t UnpackedDigit(uint32_t byte, uint32_t multiplier) {
+  return (byte * multiplier % 256) * 3 >> 8;
+}
+
+static_assert([] {
+  for (uint32_t value = 0; value < kDigitValues; ++value) {
+    uint32_t packed = PackedFraction(value);
+    if (packed != (value * 256 + kDigitValues - 1) / kDigitValues) {
+      return false;
+    }
+    uint32_t unpacked = 0;
+    for (uint32_t place = 0; place < kDigitsInByte; ++place) {
+      unpacked = unpacked * 3 + UnpackedDigit(packed, DigitMultiplier(place));
+    }
+    if (unpacked != value) {
+      return false;
+    }
+  }
+  return true;
+}());
+
+}  // namespace larder

@@ -1,0 +1,93 @@
+#include "kernels/codec/rans/rans.h"
+
+#include "kernels/codec/rans/rans_lanes.h"
+#include "kernels/codec/rans/rans_paths.h"
+
+namespace larder {
+namespace {
+
+using Values = CpuLanes::PerLane<uint32_t>;
+
+void LoadRow(const uint8_t* source, Values& values) {
+  for (uint32_t lane = 0; lane < kLanes; ++lane) values[lane] = source[lane];
+}
+
+size_t EncodeScalar(const EncodeModel& model, std::span<const uint8_t> symbols,
+                    std::span<uint8_t> room) {
+  const size_t groups = model.table_of_channel.size() / kLanes;
+  LaneEncoder<CpuLanes> encoder;
+  encoder.Begin(room.data() + room.size());
+  for (size_t row = symbols.size() / kLanes; row-- > 0;) {
+    Values table, symbol;
+    LoadRow(&model.table_of_channel[row % groups * kLanes], table);
+    LoadRow(&symbols[row * kLanes], symbol);
+    encoder.EncodeRow(model.tables.data(), table, symbol);
+  }
+  return static_cast<size_t>(room.data() + room.size() - encoder.Finish());
+}
+
+bool DecodeScalar(const StreamToDecode& stream) {
+  const DecodeModel& model = stream.model;
+  const size_t groups = model.table_of_channel.size() / kLanes;
+  LaneDecoder<CpuLanes> decoder;
+  if (!decoder.Begin(stream.bytes.data(), stream.bytes.size())) return false;
+  for (size_t row = 0; row < stream.symbols.size() / kLanes; ++row) {
+    Values table, symbol;
+    LoadRow(&model.table_of_channel[row % groups * kLanes], table);
+    decoder.DecodeRow(model.tables.data(), table, symbol);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      stream.symbols[row * kLanes + lane] = static_cast<uint8_t>(symbol[lane]);
+    }
+  }
+  return decoder.Finish();
+}
+
+bool DecodeOne(CpuPath path, const StreamToDecode& stream) {
+#if defined(__x86_64__)
+  if (path == CpuPath::kAvx512) return DecodeStreamAvx512(stream);
+  if (path == CpuPath::kAvx2) return DecodeStreamAvx2(stream);
+#endif
+  return DecodeScalar(stream);
+}
+
+SoundPair DecodePair(CpuPath path, const StreamToDecode& first, const StreamToDecode& second) {
+#if defined(__x86_64__)
+  if (path == CpuPath::kAvx512) return DecodePairAvx512(first, second);
+  if (path == CpuPath::kAvx2) return DecodePairAvx2(first, second);
+#endif
+  return {DecodeScalar(first), DecodeScalar(second)};
+}
+
+bool HaveOneShape(const StreamToDecode& a, const StreamToDecode& b) {
+  return a.symbols.size() == b.symbols.size() &&
+         a.model.table_of_channel.size() == b.model.table_of_channel.size();
+}
+
+}  // namespace
+
+size_t EncodeStream(CpuPath path, const EncodeModel& model, std::span<const uint8_t> symbols,
+                    std::span<uint8_t> room) {
+#if defined(__x86_64__)
+  if (path == CpuPath::kAvx512) return EncodeStreamAvx512(model, symbols, room);
+  if (path == CpuPath::kAvx2) return EncodeStreamAvx2(model, symbols, room);
+#endif
+  return EncodeScalar(model, symbols, room);
+}
+
+CodecStatus DecodeStreams(CpuPath path, std::span<const StreamToDecode> streams) {
+  constexpr const char* kDamaged = "entropy-coded stream";
+  for (size_t i = 0; i < streams.size();) {
+    if (i + 1 < streams.size() && HaveOneShape(streams[i], streams[i + 1])) {
+      const SoundPair sound = DecodePair(path, streams[i], streams[i + 1]);
+      if (!sound.first) return CorruptCodecBytes(kDamaged, i);
+      if (!sound.second) return CorruptCodecBytes(kDamaged, i + 1);
+      i += 2;
+    } else {
+      if (!DecodeOne(path, streams[i])) return CorruptCodecBytes(kDamaged, i);
+      i += 1;
+    }
+  }
+  return {};
+}
+
+}  // namespace larder

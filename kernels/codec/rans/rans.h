@@ -1,0 +1,45 @@
+// Entropy coding of whole streams on a CPU. The format is rans/rans_format.h; codecs that compute
+// with the symbols use the steps of rans/rans_lanes.h, rans_avx2.h and rans_avx512.h instead.
+//
+// Thread-safe: functions of their arguments, no allocation. All paths give the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/codec/codec_status.h"
+#include "kernels/codec/cpu_path.h"
+#include "kernels/codec/rans/symbol_table.h"
+
+namespace larder {
+
+// Which table codes which channel: kLanes entries a group, each below tables.size(). Row r holds
+// the channels of group r % groups.
+struct DecodeModel {
+  std::span<const DecodeTable> tables;
+  std::span<const uint8_t> table_of_channel;
+};
+struct EncodeModel {
+  std::span<const EncodeTable> tables;
+  std::span<const uint8_t> table_of_channel;
+};
+
+// Encodes rows of kLanes symbols, one a lane, into the end of `room`; returns the stream's size,
+// which is its last bytes. REQUIRES: symbols.size() is a multiple of table_of_channel.size(),
+// room.size() >= StreamBytesMax(rows), and every symbol has a frequency in its table.
+size_t EncodeStream(CpuPath path, const EncodeModel& model, std::span<const uint8_t> symbols,
+                    std::span<uint8_t> room);
+
+struct StreamToDecode {
+  std::span<const uint8_t> bytes;  // exactly the stream; hostile
+  DecodeModel model;
+  std::span<uint8_t> symbols;  // for whole rows, a multiple of model.table_of_channel.size()
+};
+
+// Decodes each stream into its symbols. Neighbours of equal shape are decoded together, which hides
+// the latency of one behind the other: give many at once. kCorrupt with the index of the first
+// stream that is damaged; its symbols, and those of later ones, then mean nothing but are < 32.
+CodecStatus DecodeStreams(CpuPath path, std::span<const StreamToDecode> streams);
+
+}  // namespace larder
