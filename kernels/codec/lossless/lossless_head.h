@@ -25,6 +25,7 @@ struct LosslessChannels {
 // A stream whose lengths have been checked. Does not own what it points to.
 struct LosslessHead {
   LosslessForm form = LosslessForm::kStored;
+  size_t stream_at = 0;               // from the run's first byte
   const uint8_t* elements = nullptr;  // stored; the rest: coded
   const uint8_t* base = nullptr;
   const uint8_t* table = nullptr;  // each below kLosslessTables
@@ -53,9 +54,10 @@ inline size_t LosslessHeadBytesMax(const PlaneGeometry& geometry) {
          size_t{geometry.filled_tokens} * geometry.head_dim * CodecElementBytes(geometry.element);
 }
 
-// `stream` is hostile; `head` points into it and into `channels`.
-CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> stream,
-                              LosslessChannels& channels, LosslessHead& head);
+// Finds and checks a head's stream. `run` is hostile; `head` points into it and into `channels`.
+// REQUIRES: geometry.Validate() is OK, index < geometry.heads.
+CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> run,
+                              uint32_t index, LosslessChannels& channels, LosslessHead& head);
 
 // Which of a head's filled tokens to write, and where.
 struct LosslessWindow {
