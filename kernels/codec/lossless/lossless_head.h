@@ -100,7 +100,11 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
   for (uint32_t token = 0; token < window.token_end; ++token) {
     uint8_t* to = window.At(token);
     for (uint32_t channel = 0; channel < window.groups * kLanes; channel += kLanes, ++row) {
-      Values table, symbol, exponent;
+      Values table, symbol, exponent, raw;
+      // First, so that a GPU waits for them while it decodes the symbols.
+      if (to != nullptr) {
+        Lanes::ForEach([&](uint32_t lane) { raw[lane] = LosslessRaw<kElement>(head, row, lane); });
+      }
       // Checked already; on a GPU in the host's copy, so that the remainder keeps a reader of other
       // bytes inside the tables.
       Lanes::ForEach(
@@ -121,8 +125,7 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
       if (to == nullptr) continue;
       Lanes::ForEach([&](uint32_t lane) {
         StoreElement<kElement>(to, channel + lane,
-                               Layout::Join(exponent[lane] & Layout::kExponentMask,
-                                            LosslessRaw<kElement>(head, row, lane)));
+                               Layout::Join(exponent[lane] & Layout::kExponentMask, raw[lane]));
       });
     }
   }
