@@ -1,4 +1,5 @@
-// The layout that the byte runs of all codecs share; docs/formats/codec.md describes it.
+// The layout that the byte runs of all codecs share; the codecs' pages in docs/formats/ describe
+// it.
 //
 //   run       = plane header, directory, stream*     ; the header's size follows from the geometry
 //   directory = u32 end*                             ; a head: where its stream ends, from the

@@ -32,6 +32,17 @@ std::function<void(std::vector<uint8_t>&)> AddTo(size_t at, uint8_t value) {
 
 }  // namespace
 
+std::vector<LarderGolden> LarderGoldens() {
+  return {
+      {"larder_generic", "", kGeometry, {.kind = PlaneKind::kKey}},
+      {"larder_keys", kLarderGoldenProfile, kGeometry, {.kind = PlaneKind::kKey}},
+      {"larder_values",
+       kLarderGoldenProfile,
+       kGeometry,
+       {.layer = 1, .kind = PlaneKind::kValue, .first_token = 4096}},
+  };
+}
+
 std::vector<CodecGolden> CodecGoldens() {
   std::vector<CodecGolden> goldens;
   for (const auto& [element, name] : kElementNames) {

@@ -31,6 +31,18 @@ struct DamagedCodecGolden {
   std::string error;
 };
 
+// The larder codec: NAME_level0.bin to NAME_level3.bin of plane_bfloat16.bin, and what the first
+// ones decode to, NAME_decoded1.bin to NAME_decoded4.bin.
+struct LarderGolden {
+  std::string name;
+  std::string profile_file;  // empty: the generic profile
+  PlaneGeometry geometry;
+  PlanePlace place;
+};
+inline constexpr const char* kLarderGoldenProfile = "larder_profile.bin";
+
+std::vector<LarderGolden> LarderGoldens();
+
 std::vector<CodecGolden> CodecGoldens();
 std::vector<DamagedCodecGolden> DamagedCodecGoldens();
 

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "common/random.h"
+#include "kernels/codec/larder/larder_codec.h"
 #include "tests/golden/codec_goldens.h"
+#include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {
@@ -54,6 +56,37 @@ void WriteGoldens(const std::filesystem::path& directory) {
   }
 }
 
+void WriteLarderGoldens(const std::filesystem::path& directory) {
+  SeededRandom random(4);
+  const PlaneGeometry geometry = LarderGoldens()[0].geometry;
+  const Bytes profile_bytes = Keep(directory / kLarderGoldenProfile,
+                                   SerializeProfile(RandomProfileContents(random, geometry)));
+  for (const LarderGolden& golden : LarderGoldens()) {
+    std::shared_ptr<const LarderProfile> profile = LarderProfile::Generic();
+    if (!golden.profile_file.empty() &&
+        !LarderProfile::Parse(profile_bytes, ProfileId{1}, profile).ok()) {
+      std::printf("%s does not parse\n", golden.profile_file.c_str());
+      return;
+    }
+    const std::unique_ptr<Codec> codec = MakeLarderCodec(profile, CpuPath::kScalar);
+    const Bytes plane = Keep(directory / "plane_bfloat16.bin", {});
+    Runs runs = EncodeLevels(*codec, golden.geometry, golden.place, plane, kLarderLevels);
+    for (uint32_t level = 0; level < kLarderLevels; ++level) {
+      const std::string number = std::to_string(level);
+      runs[level] = Keep(directory / (golden.name + "_level" + number + ".bin"), runs[level]);
+    }
+    for (uint32_t levels = 1; levels <= kLarderLevels; ++levels) {
+      Bytes decoded;
+      if (!DecodeLevels(*codec, golden.geometry, golden.place, runs, levels,
+                        PlaneRange::Whole(golden.geometry), decoded)
+               .ok()) {
+        std::printf("%s does not decode\n", golden.name.c_str());
+      }
+      Keep(directory / (golden.name + "_decoded" + std::to_string(levels) + ".bin"), decoded);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace larder
 
@@ -63,5 +96,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   larder::WriteGoldens(argv[1]);
+  larder::WriteLarderGoldens(argv[1]);
   return 0;
 }

@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/codec/larder/larder_codec.h"
 #include "tests/golden/codec_goldens.h"
+#include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {
@@ -61,6 +63,33 @@ TEST(CodecGoldenTest, DamagedFilesAreRefusedForTheirReason) {
                                            run, PlaneRange::Whole(golden->geometry), decoded);
       EXPECT_EQ(status.code, CodecCode::kCorrupt);
       EXPECT_THAT(status.text, HasSubstr(damaged.error));
+    }
+  }
+}
+
+TEST(CodecGoldenTest, EveryPathEncodesAndDecodesEveryLevelOfLarderThatWasShipped) {
+  for (const LarderGolden& golden : LarderGoldens()) {
+    std::shared_ptr<const LarderProfile> profile = LarderProfile::Generic();
+    if (!golden.profile_file.empty()) {
+      ASSERT_TRUE(
+          LarderProfile::Parse(ReadGolden(golden.profile_file), ProfileId{1}, profile).ok());
+    }
+    const std::vector<uint8_t> plane = ReadGolden("plane_bfloat16.bin");
+    Runs runs;
+    for (uint32_t level = 0; level < kLarderLevels; ++level) {
+      runs.push_back(ReadGolden(golden.name + "_level" + std::to_string(level) + ".bin"));
+    }
+    for (const CpuPath path : AvailableCpuPaths()) {
+      SCOPED_TRACE(golden.name + " " + CpuPathName(path));
+      const std::unique_ptr<Codec> codec = MakeLarderCodec(profile, path);
+      EXPECT_EQ(EncodeLevels(*codec, golden.geometry, golden.place, plane, kLarderLevels), runs);
+      for (uint32_t levels = 1; levels <= kLarderLevels; ++levels) {
+        std::vector<uint8_t> decoded;
+        const CodecStatus status = DecodeLevels(*codec, golden.geometry, golden.place, runs, levels,
+                                                PlaneRange::Whole(golden.geometry), decoded);
+        ASSERT_TRUE(status.ok()) << status.text;
+        EXPECT_EQ(decoded, ReadGolden(golden.name + "_decoded" + std::to_string(levels) + ".bin"));
+      }
     }
   }
 }

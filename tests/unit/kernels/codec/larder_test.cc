@@ -50,6 +50,22 @@ TEST_P(LarderPathTest, EncodesTheBytesOfTheReference) {
   }
 }
 
+// Of all other tests here too: they are about coded heads, and about raw ones.
+TEST(LarderCodecTest, SamplesAreOfEveryMode) {
+  std::array<int, 3> modes = {};
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SeededRandom random(seed);
+    const Sample sample(random, kPlaneContents[seed % 4]);
+    const Runs runs =
+        EncodeLevels(*sample.Make(BestCpuPath()), sample.geometry, sample.place, sample.plane, 1);
+    std::span<const uint8_t> stream;
+    ASSERT_TRUE(
+        RunView::FindHead(runs[0], sizeof(LarderRunHeader), sample.geometry.heads, 0, stream).ok());
+    ++modes[stream[0]];
+  }
+  EXPECT_THAT(modes, ::testing::Each(::testing::Gt(30)));
+}
+
 TEST_P(LarderPathTest, DecodesTheValuesOfTheReferenceFromAnyPrefixInAnyRange) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE(seed);

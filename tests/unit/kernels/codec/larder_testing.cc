@@ -24,9 +24,12 @@ ProfileContents RandomProfileContents(Random& random, const PlaneGeometry& geome
   contents.tables.assign(DefaultTables().begin(), DefaultTables().end());
   const size_t channels = size_t{2} * 2 * contents.heads * contents.head_dim;
   for (size_t i = 0; i < channels; ++i) {
-    // Fine steps of 2^-8 to 2^-4: base steps of 0.1 to 1.7.
-    contents.steps.push_back(static_cast<uint8_t>(128 + random.Below(33)));
-    contents.channel_tables.push_back(static_cast<uint8_t>(random.Below(contents.tables.size())));
+    // Base steps of 0.3 to 4.8, and mostly the wider tables of a shape: else too little would fit,
+    // and heads would be stored raw.
+    contents.steps.push_back(static_cast<uint8_t>(140 + random.Below(33)));
+    const uint64_t scale = random.Below(random.Below(50) == 0 ? kDefaultScales : 12);
+    contents.channel_tables.push_back(static_cast<uint8_t>(
+        random.Below(kDefaultShapes) * kDefaultScales + kDefaultScales - 1 - scale));
     contents.means.push_back(static_cast<int16_t>(static_cast<int64_t>(random.Below(41)) - 20));
   }
   return contents;
