@@ -110,7 +110,8 @@ Client::Client(std::shared_ptr<ClientCore> core, std::unique_ptr<PrivateDaemon> 
 Client::~Client() { core_->Stop(); }
 
 absl::StatusOr<ClientSpace> Client::Open(const Manifest& manifest, absl::string_view tenant,
-                                         absl::string_view salt) {
+                                         absl::string_view salt,
+                                         std::shared_ptr<const LarderProfile> profile) {
   RETURN_IF_ERROR(manifest.Validate());
   if (tenant.empty() || tenant.size() > kTenantBytesMax || salt.size() > kSaltBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat("a tenant has 1 to ", kTenantBytesMax,
@@ -122,6 +123,7 @@ absl::StatusOr<ClientSpace> Client::Open(const Manifest& manifest, absl::string_
   state->manifest = manifest;
   state->manifest_id = manifest.Id();
   state->id = ComputeSpaceId(tenant, state->manifest_id, salt);
+  state->codecs = std::make_shared<const ContainerCodecs>(std::move(profile));
   if (const auto connection = core_->Live(); connection.ok()) {
     const absl::Status opened =
         core_->HandleOf(*state, **connection, core_->DeadlineOf({})).status();

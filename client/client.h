@@ -19,6 +19,7 @@
 #include "client/keys.h"
 #include "client/operation.h"
 #include "client/view.h"
+#include "kernels/codec/larder/profile.h"
 #include "kernels/format/container.h"
 #include "kernels/format/manifest.h"
 
@@ -75,6 +76,8 @@ struct MatchOptions : CallOptions {
 struct FetchOptions : CallOptions {
   // The slice of each chunk that is wanted; default: all of it.
   std::optional<Part> part;
+  // So many levels of chunks that are stored in several; 0: all of them. Fewer are less exact.
+  uint32_t levels = 0;
   // Called on the fetching thread when a layer of a chunk is verified and in place.
   std::function<void(size_t chunk, uint16_t layer)> on_layer;
   CancelToken cancel;
@@ -133,6 +136,11 @@ struct PutOptions : CallOptions {
   // How long the chunks are kept at most; infinite: until evicted.
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
+  // How the chunks are stored: kLossless gives the same bytes back, kLarder about the same values
+  // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). They are
+  // encoded on this thread. Whoever fetches them need not know.
+  ContainerCodec codec = ContainerCodec::kRaw;
+  uint32_t levels = 0;
   // 0 to 3: kinds of chunks that the caller tells apart, and the daemon learns to. For example: a
   // chat, an agent's session, documents, one-off work.
   uint8_t category = 0;
@@ -151,7 +159,8 @@ struct PutResult {
   uint32_t stored = 0;
   uint32_t already_stored = 0;
   uint32_t refused = 0;
-  uint64_t bytes = 0;  // of payload, stored by this call
+  uint64_t bytes = 0;            // of payload, stored by this call
+  uint64_t container_bytes = 0;  // that these take
   HintAnswers hints;
   absl::Status status;
 };
@@ -238,9 +247,11 @@ class Client {
 
   // The space of (tenant, manifest, salt). INVALID_ARGUMENT names what is wrong with the manifest,
   // FAILED_PRECONDITION says that the daemon reads it differently. Without a daemon the space is
-  // returned all the same and opened when there is one.
+  // returned all the same and opened when there is one. `profile`: the model's, for codec larder;
+  // null: the generic one. Chunks that were stored with another profile are misses.
   absl::StatusOr<ClientSpace> Open(const Manifest& manifest, absl::string_view tenant = "default",
-                                   absl::string_view salt = "");
+                                   absl::string_view salt = "",
+                                   std::shared_ptr<const LarderProfile> profile = nullptr);
 
   absl::StatusOr<StoreStats> Stats(const CallOptions& options = {});
 

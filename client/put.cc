@@ -46,9 +46,17 @@ absl::Status OutcomeStatus(Outcome outcome, size_t chunk) {
 // One Put call. Every reservation that is granted is committed or given back.
 class PutCall {
  public:
+  // The first `stored` keys are known to be there.
   PutCall(ClientCore& core, SpaceState& space, KeySpan keys, std::span<const GatherList> sources,
-          const PutOptions& options)
-      : core_(core), space_(space), keys_(keys), sources_(sources), options_(options) {}
+          const PutOptions& options, size_t stored)
+      : core_(core),
+        space_(space),
+        keys_(keys),
+        sources_(sources),
+        options_(options),
+        first_(stored) {
+    result_.already_stored = static_cast<uint32_t>(stored);
+  }
 
   PutResult Run() {
     result_.status = RunAll();
@@ -84,7 +92,11 @@ class PutCall {
       return absl::InvalidArgumentError(
           absl::StrCat("category ", options_.category, ": there are 0 to ", kCategoryMax));
     }
-    for (size_t first = 0; first < keys_.size() && result_.refused == 0; first += window) {
+    if (LevelsMax(options_.codec) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no codec has the number ", static_cast<int>(options_.codec)));
+    }
+    for (size_t first = first_; first < keys_.size() && result_.refused == 0; first += window) {
       RETURN_IF_ERROR(PutWindow(first, std::min(window, keys_.size() - first)));
     }
     // What comes after a chunk that is not worth storing is not, either.
@@ -96,6 +108,7 @@ class PutCall {
   }
 
   absl::Status PutWindow(size_t first, size_t count) {
+    RETURN_IF_ERROR(Encode(first, count));
     std::vector<Granted> granted;
     absl::Status status = Reserve(first, count, &granted);
     size_t written = 0;
@@ -111,6 +124,26 @@ class PutCall {
     GiveBack(std::span(granted).subspan(written));
     const absl::Status committed = Commit(std::span(granted).first(written));
     return status.ok() ? committed : status;
+  }
+
+  // How large a coded chunk becomes is known when it is encoded: before there is room for it.
+  absl::Status Encode(size_t first, size_t count) {
+    encoded_.clear();
+    if (options_.codec == ContainerCodec::kRaw) return absl::OkStatus();
+    encoded_first_ = first;
+    for (size_t i = first; i < first + count; ++i) {
+      RETURN_IF_ERROR(CheckGoesOn());
+      absl::StatusOr<std::vector<uint8_t>> container =
+          EncodeContainer(*space_.codecs, options_.codec, options_.levels, space_.manifest,
+                          IdentityOf(i), sources_[i]);
+      if (!container.ok()) return Annotate(container.status(), absl::StrCat("chunk ", i));
+      encoded_.push_back(*std::move(container));
+    }
+    return absl::OkStatus();
+  }
+
+  uint64_t ContainerBytes(size_t chunk) const {
+    return encoded_.empty() ? container_bytes_ : encoded_[chunk - encoded_first_].size();
   }
 
   absl::Status Reserve(size_t first, size_t count, std::vector<Granted>* granted) {
@@ -155,7 +188,7 @@ class PutCall {
       const KeyHash key = HashKey(keys_[i]);
       writer_.Write(ReserveItemMessage{.key = std::bit_cast<KeyHashMessage>(key),
                                        .parent = std::bit_cast<KeyHashMessage>(ParentOf(i)),
-                                       .bytes = container_bytes_,
+                                       .bytes = ContainerBytes(i),
                                        .part = std::bit_cast<PartMessage>(part_),
                                        .depth = DepthOf(i),
                                        .reserved = 0});
@@ -167,25 +200,38 @@ class PutCall {
     return options_.first_depth + static_cast<uint32_t>(chunk);
   }
 
-  absl::Status WriteOne(const Granted& granted) {
+  absl::Status CheckGoesOn() const {
     if (options_.cancel.cancelled()) return absl::CancelledError("the put was cancelled");
     if (SystemClock::Get().Now() >= deadline_) {
       return absl::DeadlineExceededError("the put did not end in time");
     }
+    return absl::OkStatus();
+  }
+
+  ChunkIdentity IdentityOf(size_t chunk) const {
+    const std::span<const uint8_t> key = keys_[chunk];
+    return {.space = space_.id,
+            .manifest = space_.manifest_id,
+            .key = ChunkKey(key.begin(), key.end()),
+            .parent = ParentOf(chunk),
+            .depth = DepthOf(chunk),
+            .token_count = space_.manifest.tokens_per_chunk,
+            .part = part_};
+  }
+
+  absl::Status WriteOne(const Granted& granted) {
+    RETURN_IF_ERROR(CheckGoesOn());
     if (!connection_->intact()) return absl::UnavailableError("the session has ended");
     ASSIGN_OR_RETURN(const std::span<uint8_t> destination,
-                     connection_->ArenaBytes(granted.offset, container_bytes_));
-    const std::span<const uint8_t> key = keys_[granted.chunk];
-    const ChunkIdentity identity{.space = space_.id,
-                                 .manifest = space_.manifest_id,
-                                 .key = ChunkKey(key.begin(), key.end()),
-                                 .parent = ParentOf(granted.chunk),
-                                 .depth = DepthOf(granted.chunk),
-                                 .token_count = space_.manifest.tokens_per_chunk,
-                                 .part = part_};
-    return Annotate(
-        WriteRawContainer(destination, space_.manifest, identity, sources_[granted.chunk]),
-        absl::StrCat("chunk ", granted.chunk));
+                     connection_->ArenaBytes(granted.offset, ContainerBytes(granted.chunk)));
+    if (!encoded_.empty()) {
+      const std::vector<uint8_t>& container = encoded_[granted.chunk - encoded_first_];
+      std::copy(container.begin(), container.end(), destination.begin());
+      return absl::OkStatus();
+    }
+    return Annotate(WriteRawContainer(destination, space_.manifest, IdentityOf(granted.chunk),
+                                      sources_[granted.chunk]),
+                    absl::StrCat("chunk ", granted.chunk));
   }
 
   void WriteIds(std::span<const Granted> granted) {
@@ -222,6 +268,7 @@ class PutCall {
       if (codes[i] == 0) {
         ++result_.stored;
         result_.bytes += space_.manifest.PayloadBytes(part_);
+        result_.container_bytes += ContainerBytes(granted[i].chunk);
       } else if (status.ok()) {
         status = absl::Status(static_cast<absl::StatusCode>(codes[i]),
                               absl::StrCat("the daemon did not commit chunk ", granted[i].chunk));
@@ -235,6 +282,7 @@ class PutCall {
   const KeySpan keys_;
   const std::span<const GatherList> sources_;
   const PutOptions& options_;
+  const size_t first_;
 
   Part part_;
   uint64_t container_bytes_ = 0;
@@ -242,6 +290,9 @@ class PutCall {
   std::shared_ptr<Connection> connection_;
   uint32_t handle_ = 0;
   KeyHash parent_;
+  // Coded containers of the window that begins with chunk encoded_first_.
+  std::vector<std::vector<uint8_t>> encoded_;
+  size_t encoded_first_ = 0;
   MessageWriter writer_;
   Frame reply_;
   PutResult result_;
@@ -251,7 +302,15 @@ class PutCall {
 
 PutResult ClientSpace::Put(KeySpan keys, std::span<const GatherList> sources,
                            const PutOptions& options) {
-  PutResult result = PutCall(*core_, *state_, keys, sources, options).Run();
+  // Encoding what is stored already would be in vain.
+  size_t stored = 0;
+  if (options.codec != ContainerCodec::kRaw) {
+    MatchOptions match;
+    match.timeout = options.timeout;
+    match.touch = false;
+    stored = Match(keys, match).chunks;
+  }
+  PutResult result = PutCall(*core_, *state_, keys, sources, options, stored).Run();
   if (options.hints.empty() || result.stored + result.already_stored == 0) return result;
   const absl::StatusOr<HintAnswers> answers = Hint(keys, options.hints, options);
   if (answers.ok()) {

@@ -59,9 +59,13 @@ absl::Status MatchAll(const ReadCall& call, const KeySpan& keys, const MatchOpti
 // Copies the wanted part of one chunk, from however many containers hold it, to its destination.
 class ChunkReader {
  public:
-  ChunkReader(const ChunkView& view, const Manifest& manifest, const Part& wanted,
+  ChunkReader(const ChunkView& view, const SpaceState& space, const Part& wanted,
               const FetchOptions& options)
-      : view_(view), manifest_(manifest), wanted_(wanted), options_(options) {}
+      : view_(view),
+        manifest_(space.manifest),
+        codecs_(*space.codecs),
+        wanted_(wanted),
+        options_(options) {}
 
   // `position` is the chunk's number in the whole fetch, `chunk` its number in the view.
   absl::Status Read(size_t chunk, size_t position, ScatterList destination) const {
@@ -72,7 +76,8 @@ class ChunkReader {
     }
     if (extents.size() == 1 && extents[0].part.Contains(wanted_)) {
       ASSIGN_OR_RETURN(const ContainerView container, view_.Open(chunk));
-      return ReadRawContainer(container, manifest_, wanted_, destination, on_layer);
+      return ReadContainer(codecs_, container, manifest_, wanted_, options_.levels, destination,
+                           on_layer);
     }
     return ReadSlices(chunk, destination, on_layer);
   }
@@ -86,7 +91,8 @@ class ChunkReader {
     for (size_t i = 0; i < extents.size(); ++i) {
       const Part slice = Intersection(extents[i].part);
       ASSIGN_OR_RETURN(const ContainerView container, view_.Open(chunk, i));
-      RETURN_IF_ERROR(ReadRawContainer(container, manifest_, slice, PiecesOf(slice, destination)));
+      RETURN_IF_ERROR(ReadContainer(codecs_, container, manifest_, slice, options_.levels,
+                                    PiecesOf(slice, destination)));
     }
     for (uint16_t layer = wanted_.layer_begin; on_layer && layer < wanted_.layer_end; ++layer) {
       on_layer(layer);
@@ -142,6 +148,7 @@ class ChunkReader {
 
   const ChunkView& view_;
   const Manifest& manifest_;
+  const ContainerCodecs& codecs_;
   const Part wanted_;
   const FetchOptions& options_;
 };
@@ -165,7 +172,7 @@ absl::StatusOr<Window> FetchWindow(const ReadCall& call, const std::shared_ptr<S
   ASSIGN_OR_RETURN(const ChunkView view,
                    AcquireView(call.connection, space, call.handle, keys, wanted, call.deadline,
                                /*wait_for_all=*/false));
-  const ChunkReader reader(view, space->manifest, wanted, options);
+  const ChunkReader reader(view, *space, wanted, options);
   const uint64_t chunk_bytes = space->manifest.PayloadBytes(wanted);
   for (size_t i = 0; i < view.chunks(); ++i) {
     if (options.cancel.cancelled()) return absl::CancelledError("the fetch was cancelled");

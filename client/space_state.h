@@ -3,10 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 
 #include "common/ids.h"
+#include "kernels/format/coded_container.h"
 #include "kernels/format/manifest.h"
 
 namespace larder {
@@ -18,6 +20,7 @@ struct SpaceState {
   Manifest manifest;
   SpaceId id;
   ManifestId manifest_id;
+  std::shared_ptr<const ContainerCodecs> codecs;
 
   // The daemon's handle in the low half, the generation of the connection it belongs to in the high
   // one; 0: not open anywhere.

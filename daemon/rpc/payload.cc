@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/format/coded_container.h"
 
 namespace larder {
 namespace {
@@ -93,6 +94,8 @@ absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescrip
                          const SpaceId& space_id, std::span<const uint8_t> key,
                          std::span<const BlockExtent> extents, const Part& wanted, Payload* payload,
                          ChunkIdentity* identity) {
+  // What was stored with a model's profile can't be read here, only by clients that have it.
+  static const ContainerCodecs& codecs = *new ContainerCodecs();
   const Manifest& manifest = space.manifest;
   RETURN_IF_ERROR(payload->Allocate(manifest.PayloadBytes(wanted)));
   for (const BlockExtent& extent : extents) {
@@ -100,8 +103,8 @@ absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescrip
                      ContainerView::Parse(arena_data.subspan(extent.offset, extent.bytes)));
     RETURN_IF_ERROR(view.CheckIdentity(manifest, space_id, key, extent.part));
     const Part slice = Intersect(extent.part, wanted);
-    RETURN_IF_ERROR(
-        ReadRawContainer(view, manifest, slice, DestinationOf(manifest, wanted, slice, payload)));
+    RETURN_IF_ERROR(ReadContainer(codecs, view, manifest, slice, /*levels=*/0,
+                                  DestinationOf(manifest, wanted, slice, payload)));
     if (&extent == &extents.front()) *identity = view.identity();
   }
   return absl::OkStatus();

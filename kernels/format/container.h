@@ -51,9 +51,9 @@ struct Segment {
 // REQUIRES: manifest.Validate() and manifest.ValidatePart(part) are OK.
 uint64_t RawContainerBytes(const Manifest& manifest, const Part& part);
 
-// Writes a whole container to `destination`, which has exactly RawContainerBytes. `payload` is the
-// part in canonical order (layer, plane, head, token, dim); each of its bytes is read once, copied
-// and summed in the same pass. The header goes last, so that a writer that dies leaves no
+// Writes a whole raw container to `destination`, which has exactly RawContainerBytes. `payload` is
+// the part in canonical order (layer, plane, head, token, dim); each of its bytes is read once,
+// copied and summed in the same pass. The header goes last, so that a writer that dies leaves no
 // container. INVALID_ARGUMENT names what does not fit the manifest; the destination is then as it
 // was.
 absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& manifest,
@@ -70,15 +70,18 @@ class ContainerView {
   static absl::StatusOr<ContainerView> Parse(std::span<const uint8_t> bytes);
 
   const ChunkIdentity& identity() const { return identity_; }
+  ContainerCodec codec() const { return codec_; }
+  // Levels that are there, 1 to LevelsMax(codec()).
+  uint32_t level_count() const { return level_count_; }
   uint32_t planes_per_layer() const { return planes_per_layer_; }
   // The container's bytes as given to Parse.
   std::span<const uint8_t> bytes() const { return bytes_; }
-  // In the order layer, plane.
+  // In the order level, layer, plane.
   std::span<const ContainerTocEntry> entries() const { return entries_; }
 
-  // REQUIRES: identity().part holds `layer` and plane < planes_per_layer().
-  const ContainerTocEntry& Entry(uint32_t layer, uint32_t plane) const;
-  std::span<const uint8_t> PlaneBytes(uint32_t layer, uint32_t plane) const;
+  // REQUIRES: identity().part holds `layer`, plane < planes_per_layer(), level < level_count().
+  const ContainerTocEntry& Entry(uint32_t layer, uint32_t plane, uint32_t level = 0) const;
+  std::span<const uint8_t> PlaneBytes(uint32_t layer, uint32_t plane, uint32_t level = 0) const;
 
   // OK when this is the chunk that was asked for and its planes have the manifest's sizes.
   // DATA_LOSS names the field that differs, INVALID_ARGUMENT says what is wrong with the question.
@@ -97,6 +100,8 @@ class ContainerView {
 
   std::span<const uint8_t> bytes_;
   ChunkIdentity identity_;
+  ContainerCodec codec_ = ContainerCodec::kRaw;
+  uint32_t level_count_ = 1;
   uint32_t planes_per_layer_ = 0;
   std::vector<ContainerTocEntry> entries_;
 };
@@ -104,10 +109,11 @@ class ContainerView {
 // Called with each layer whose planes are all verified and in place.
 using LayerCallback = std::function<void(uint16_t layer)>;
 
-// Scatters `wanted`, a slice of the container's part, into `destination` in the canonical order of
-// `wanted`. Every plane that is touched is summed whole. DATA_LOSS names layer and plane on a
-// mismatch, INVALID_ARGUMENT says what does not fit; after an error the contents of the destination
-// are unspecified but for the layers that were reported to `on_layer`.
+// Of a raw container; coded_container.h reads all of them. Scatters `wanted`, a slice of the part,
+// into `destination` in the canonical order of `wanted`. Every plane that is touched is summed
+// whole. DATA_LOSS names layer and plane on a mismatch, INVALID_ARGUMENT says what does not fit;
+// after an error the contents of the destination are unspecified but for the layers that were
+// reported to `on_layer`.
 absl::Status ReadRawContainer(const ContainerView& view, const Manifest& manifest,
                               const Part& wanted, std::span<const Segment> destination,
                               const LayerCallback& on_layer = nullptr);

@@ -6,55 +6,10 @@
 #include "common/crc32c.h"
 #include "common/status.h"
 #include "kernels/format/container.h"
+#include "kernels/format/container_parts.h"
 
 namespace larder {
 namespace {
-
-uint32_t PlaneCount(const Manifest& manifest, const Part& part) {
-  return (part.layer_end - part.layer_begin) * manifest.PlanesPerLayer();
-}
-
-uint64_t BodyOffset(uint32_t plane_count) {
-  return AlignToPlane(sizeof(ContainerHeader) + plane_count * sizeof(ContainerTocEntry));
-}
-
-template <typename SegmentType>
-absl::Status CheckTotal(std::span<const SegmentType> segments, uint64_t expected) {
-  uint64_t rest = expected;
-  for (const SegmentType& segment : segments) {
-    if (segment.size > rest) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("segments hold more than the ", expected, " bytes of the part"));
-    }
-    rest -= segment.size;
-  }
-  if (rest == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("segments hold ", expected - rest, " of the ", expected, " bytes of the part"));
-}
-
-// Walks a list of segments as one run of bytes. The list must outlive it. Not thread-safe.
-template <typename SegmentType>
-class SegmentCursor {
- public:
-  explicit SegmentCursor(std::span<const SegmentType> segments) : rest_(segments) {}
-
-  // The next piece, 1 to `size_max` bytes. REQUIRES: size_max > 0 and bytes are left.
-  SegmentType Take(uint64_t size_max) {
-    while (used_ == rest_.front().size) {
-      rest_ = rest_.subspan(1);
-      used_ = 0;
-    }
-    const size_t size = std::min<uint64_t>(size_max, rest_.front().size - used_);
-    const SegmentType piece = {rest_.front().data + used_, size};
-    used_ += size;
-    return piece;
-  }
-
- private:
-  std::span<const SegmentType> rest_;
-  size_t used_ = 0;  // bytes of the first segment of `rest_` that are taken
-};
 
 // Fills `plane` from `source`; returns the CRC of what is now there.
 uint32_t Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source) {
@@ -78,7 +33,28 @@ uint32_t Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destina
   return crc;
 }
 
-absl::Status CheckWrite(const Manifest& manifest, const ChunkIdentity& identity) {
+// The heads of `wanted` are one run of bytes in each plane of the container.
+struct PlaneSlice {
+  uint64_t offset;
+  uint64_t size;
+};
+
+PlaneSlice SliceOf(const Manifest& manifest, const Part& whole, const Part& wanted) {
+  return {.offset = (wanted.head_begin - whole.head_begin) * manifest.HeadBytes(),
+          .size = manifest.PlaneBytes(wanted)};
+}
+
+}  // namespace
+
+uint32_t ContainerPlaneCount(const Manifest& manifest, const Part& part) {
+  return (part.layer_end - part.layer_begin) * manifest.PlanesPerLayer();
+}
+
+uint64_t ContainerBodyOffset(uint32_t plane_count) {
+  return AlignToPlane(sizeof(ContainerHeader) + plane_count * sizeof(ContainerTocEntry));
+}
+
+absl::Status CheckContainerWrite(const Manifest& manifest, const ChunkIdentity& identity) {
   RETURN_IF_ERROR(manifest.Validate());
   RETURN_IF_ERROR(manifest.ValidatePart(identity.part));
   if (const ManifestId id = manifest.Id(); identity.manifest != id) {
@@ -97,14 +73,15 @@ absl::Status CheckWrite(const Manifest& manifest, const ChunkIdentity& identity)
   return absl::OkStatus();
 }
 
-ContainerHeader MakeHeader(const Manifest& manifest, const ChunkIdentity& identity,
-                           std::span<const ContainerTocEntry> toc, uint64_t total_bytes) {
+ContainerHeader MakeContainerHeader(const Manifest& manifest, const ChunkIdentity& identity,
+                                    ContainerCodec codec, uint32_t level_count,
+                                    std::span<const ContainerTocEntry> toc, uint64_t total_bytes) {
   ContainerHeader header = {};
   header.magic = kContainerMagic;
   header.version = kContainerVersion;
   header.header_bytes = sizeof header;
-  header.codec = static_cast<uint16_t>(ContainerCodec::kRaw);
-  header.level_count = 1;
+  header.codec = static_cast<uint16_t>(codec);
+  header.level_count = static_cast<uint16_t>(level_count);
   header.key_bytes = static_cast<uint32_t>(identity.key.size());
   header.space_low = identity.space.low;
   header.space_high = identity.space.high;
@@ -122,7 +99,7 @@ ContainerHeader MakeHeader(const Manifest& manifest, const ChunkIdentity& identi
   header.toc_entry_count = static_cast<uint32_t>(toc.size());
   header.planes_per_layer = manifest.PlanesPerLayer();
   header.toc_offset = sizeof header;
-  header.body_offset = BodyOffset(header.toc_entry_count);
+  header.body_offset = ContainerBodyOffset(header.toc_entry_count);
   header.body_bytes = total_bytes - header.body_offset;
   header.total_bytes = total_bytes;
   header.toc_crc32c = Crc32c({reinterpret_cast<const uint8_t*>(toc.data()), toc.size_bytes()});
@@ -131,40 +108,27 @@ ContainerHeader MakeHeader(const Manifest& manifest, const ChunkIdentity& identi
   return header;
 }
 
-// The heads of `wanted` are one run of bytes in each plane of the container.
-struct PlaneSlice {
-  uint64_t offset;
-  uint64_t size;
-};
-
-PlaneSlice SliceOf(const Manifest& manifest, const Part& whole, const Part& wanted) {
-  return {.offset = (wanted.head_begin - whole.head_begin) * manifest.HeadBytes(),
-          .size = manifest.PlaneBytes(wanted)};
-}
-
-absl::Status CheckRead(const ContainerView& view, const Manifest& manifest, const Part& wanted,
-                       std::span<const Segment> destination) {
+absl::Status CheckContainerRead(const ContainerView& view, const Manifest& manifest,
+                                const Part& wanted, std::span<const Segment> destination) {
   RETURN_IF_ERROR(manifest.ValidatePart(wanted));
   if (!view.identity().part.Contains(wanted)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "wanted ", ToString(wanted), ", the container holds ", ToString(view.identity().part)));
   }
   RETURN_IF_ERROR(view.CheckManifest(manifest));
-  return CheckTotal(destination, manifest.PayloadBytes(wanted));
+  return CheckSegments(destination, manifest.PayloadBytes(wanted));
 }
 
-}  // namespace
-
 uint64_t RawContainerBytes(const Manifest& manifest, const Part& part) {
-  const uint32_t plane_count = PlaneCount(manifest, part);
-  return BodyOffset(plane_count) + plane_count * AlignToPlane(manifest.PlaneBytes(part));
+  const uint32_t plane_count = ContainerPlaneCount(manifest, part);
+  return ContainerBodyOffset(plane_count) + plane_count * AlignToPlane(manifest.PlaneBytes(part));
 }
 
 absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& manifest,
                                const ChunkIdentity& identity,
                                std::span<const ConstSegment> payload) {
-  RETURN_IF_ERROR(CheckWrite(manifest, identity));
-  RETURN_IF_ERROR(CheckTotal(payload, manifest.PayloadBytes(identity.part)));
+  RETURN_IF_ERROR(CheckContainerWrite(manifest, identity));
+  RETURN_IF_ERROR(CheckSegments(payload, manifest.PayloadBytes(identity.part)));
   if (const uint64_t size = RawContainerBytes(manifest, identity.part);
       destination.size() != size) {
     return absl::InvalidArgumentError(
@@ -174,9 +138,9 @@ absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& m
   // An older container's header must not describe the new planes, not even for a moment.
   std::fill_n(destination.begin(), sizeof(ContainerHeader), uint8_t{0});
   const uint64_t plane_bytes = manifest.PlaneBytes(identity.part);
-  std::vector<ContainerTocEntry> toc(PlaneCount(manifest, identity.part));
+  std::vector<ContainerTocEntry> toc(ContainerPlaneCount(manifest, identity.part));
   SegmentCursor<ConstSegment> source(payload);
-  uint64_t offset = BodyOffset(static_cast<uint32_t>(toc.size()));
+  uint64_t offset = ContainerBodyOffset(static_cast<uint32_t>(toc.size()));
   for (ContainerTocEntry& entry : toc) {
     const uint32_t crc = Gather(destination.subspan(offset, plane_bytes), source);
     entry = {.offset = offset,
@@ -194,7 +158,8 @@ absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& m
   std::memcpy(&destination[sizeof(ContainerHeader)], toc.data(), entries.size_bytes());
   const uint64_t toc_end = sizeof(ContainerHeader) + entries.size_bytes();
   std::fill(destination.begin() + toc_end, destination.begin() + AlignToPlane(toc_end), uint8_t{0});
-  const ContainerHeader header = MakeHeader(manifest, identity, entries, destination.size());
+  const ContainerHeader header = MakeContainerHeader(
+      manifest, identity, ContainerCodec::kRaw, /*level_count=*/1, entries, destination.size());
   std::memcpy(destination.data(), &header, sizeof header);
   return absl::OkStatus();
 }
@@ -202,7 +167,10 @@ absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& m
 absl::Status ReadRawContainer(const ContainerView& view, const Manifest& manifest,
                               const Part& wanted, std::span<const Segment> destination,
                               const LayerCallback& on_layer) {
-  RETURN_IF_ERROR(CheckRead(view, manifest, wanted, destination));
+  RETURN_IF_ERROR(CheckContainerRead(view, manifest, wanted, destination));
+  if (view.codec() != ContainerCodec::kRaw) {
+    return absl::InvalidArgumentError("the container is coded, not raw");
+  }
   const PlaneSlice slice = SliceOf(manifest, view.identity().part, wanted);
   SegmentCursor<Segment> cursor(destination);
   for (uint16_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {

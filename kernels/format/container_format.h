@@ -22,7 +22,26 @@ constexpr uint64_t AlignToPlane(uint64_t offset) {
 // How planes are stored. The values are part of the format.
 enum class ContainerCodec : uint16_t {
   kRaw = 1,  // one level, the elements as they are
+  // The runs of kernels/codec, one a plane and level.
+  kLossless = 2,
+  kLarder = 3,  // 1 to 4 levels, of which each refines those before
+  kCachegen = 4,
+  kKivi = 5,
 };
+
+// The most levels that a container of the codec has; 0 for a value that is no codec.
+constexpr uint16_t LevelsMax(ContainerCodec codec) {
+  switch (codec) {
+    case ContainerCodec::kRaw:
+    case ContainerCodec::kLossless:
+    case ContainerCodec::kCachegen:
+    case ContainerCodec::kKivi:
+      return 1;
+    case ContainerCodec::kLarder:
+      return 4;
+  }
+  return 0;
+}
 
 struct ContainerHeader {
   std::array<uint8_t, 8> magic;

@@ -48,9 +48,11 @@ absl::Status CheckPreamble(const ContainerHeader& header, uint32_t crc) {
   RETURN_IF_ERROR(
       Expect(header, &ContainerHeader::header_bytes, "header_bytes", sizeof(ContainerHeader)));
   RETURN_IF_ERROR(Expect(header, &ContainerHeader::header_crc32c, "header_crc32c", crc));
-  RETURN_IF_ERROR(Expect(header, &ContainerHeader::codec, "codec",
-                         static_cast<uint16_t>(ContainerCodec::kRaw)));
-  RETURN_IF_ERROR(Expect(header, &ContainerHeader::level_count, "level_count", 1));
+  RETURN_IF_ERROR(ExpectRange(header, &ContainerHeader::codec, "codec",
+                              static_cast<uint64_t>(ContainerCodec::kRaw),
+                              static_cast<uint64_t>(ContainerCodec::kKivi)));
+  RETURN_IF_ERROR(ExpectRange(header, &ContainerHeader::level_count, "level_count", 1,
+                              LevelsMax(static_cast<ContainerCodec>(header.codec))));
   RETURN_IF_ERROR(Expect(header, &ContainerHeader::flags, "flags", 0));
   if (!IsZero(header.reserved)) {
     return Malformed(absl::StrCat("reserved bytes at offset ", offsetof(ContainerHeader, reserved),
@@ -82,7 +84,7 @@ absl::Status CheckLayout(const ContainerHeader& header, uint64_t container_bytes
                               kPlanesPerLayerMax));
   const uint32_t layers = header.layer_end - header.layer_begin;
   RETURN_IF_ERROR(Expect(header, &ContainerHeader::toc_entry_count, "toc_entry_count",
-                         layers * header.planes_per_layer));
+                         header.level_count * layers * header.planes_per_layer));
   RETURN_IF_ERROR(
       Expect(header, &ContainerHeader::toc_offset, "toc_offset", sizeof(ContainerHeader)));
   const uint64_t toc_bytes = uint64_t{header.toc_entry_count} * sizeof(ContainerTocEntry);
@@ -104,7 +106,8 @@ absl::Status MalformedEntry(size_t index, absl::string_view what) {
                                 what));
 }
 
-// Planes follow each other without gaps but for padding, all of one size, and fill the body.
+// Planes follow each other without gaps but for padding, all of one size when decoded, and fill the
+// body.
 // REQUIRES: CheckLayout is OK.
 absl::Status CheckEntries(std::span<const ContainerTocEntry> entries,
                           const ContainerHeader& header) {
@@ -120,7 +123,8 @@ absl::Status CheckEntries(std::span<const ContainerTocEntry> entries,
       return MalformedEntry(
           i, absl::StrCat("stored length is ", entry.stored_bytes, ", must be 1 to ", room));
     }
-    if (entry.raw_bytes != entry.stored_bytes) {
+    const bool raw = header.codec == static_cast<uint16_t>(ContainerCodec::kRaw);
+    if (raw && entry.raw_bytes != entry.stored_bytes) {
       return MalformedEntry(i, absl::StrCat("raw length is ", entry.raw_bytes, ", stored length ",
                                             entry.stored_bytes));
     }
@@ -136,8 +140,9 @@ absl::Status CheckEntries(std::span<const ContainerTocEntry> entries,
                                 header.total_bytes));
 }
 
-std::string PlaneName(uint32_t layer, uint32_t plane) {
-  return absl::StrCat("layer ", layer, " plane ", plane);
+std::string PlaneName(uint32_t layer, uint32_t plane, uint32_t level) {
+  return absl::StrCat("layer ", layer, " plane ", plane,
+                      level == 0 ? "" : absl::StrCat(" level ", level));
 }
 
 }  // namespace
@@ -188,15 +193,21 @@ void ContainerView::TakeIdentity(const ContainerHeader& header) {
                     .layer_end = header.layer_end,
                     .head_begin = header.head_begin,
                     .head_end = header.head_end};
+  codec_ = static_cast<ContainerCodec>(header.codec);
+  level_count_ = header.level_count;
   planes_per_layer_ = header.planes_per_layer;
 }
 
-const ContainerTocEntry& ContainerView::Entry(uint32_t layer, uint32_t plane) const {
-  return entries_[(layer - identity_.part.layer_begin) * planes_per_layer_ + plane];
+const ContainerTocEntry& ContainerView::Entry(uint32_t layer, uint32_t plane,
+                                              uint32_t level) const {
+  const size_t layers = identity_.part.layer_end - identity_.part.layer_begin;
+  const size_t row = level * layers + (layer - identity_.part.layer_begin);
+  return entries_[row * planes_per_layer_ + plane];
 }
 
-std::span<const uint8_t> ContainerView::PlaneBytes(uint32_t layer, uint32_t plane) const {
-  const ContainerTocEntry& entry = Entry(layer, plane);
+std::span<const uint8_t> ContainerView::PlaneBytes(uint32_t layer, uint32_t plane,
+                                                   uint32_t level) const {
+  const ContainerTocEntry& entry = Entry(layer, plane, level);
   return bytes_.subspan(entry.offset, entry.stored_bytes);
 }
 
@@ -247,18 +258,23 @@ absl::Status ContainerView::CheckManifest(const Manifest& manifest) const {
 }
 
 absl::Status ContainerView::VerifyBodies() const {
-  for (uint32_t layer = identity_.part.layer_begin; layer < identity_.part.layer_end; ++layer) {
-    for (uint32_t plane = 0; plane < planes_per_layer_; ++plane) {
-      const ContainerTocEntry& entry = Entry(layer, plane);
-      if (const uint32_t crc = Crc32c(PlaneBytes(layer, plane)); crc != entry.crc32c) {
-        return Malformed(absl::StrCat(PlaneName(layer, plane), " has CRC32C ", crc,
-                                      ", the table of contents says ", entry.crc32c));
-      }
-      const uint64_t plane_end = entry.offset + entry.stored_bytes;
-      if (!IsZero(bytes_.subspan(plane_end, AlignToPlane(plane_end) - plane_end))) {
-        return Malformed(absl::StrCat("padding after ", PlaneName(layer, plane), " at offset ",
-                                      plane_end, " is not zero"));
-      }
+  const uint32_t layers = identity_.part.layer_end - identity_.part.layer_begin;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const ContainerTocEntry& entry = entries_[i];
+    const auto name = [&] {
+      const auto row = static_cast<uint32_t>(i / planes_per_layer_);
+      return PlaneName(identity_.part.layer_begin + row % layers,
+                       static_cast<uint32_t>(i % planes_per_layer_), row / layers);
+    };
+    if (const uint32_t crc = Crc32c(bytes_.subspan(entry.offset, entry.stored_bytes));
+        crc != entry.crc32c) {
+      return Malformed(
+          absl::StrCat(name(), " has CRC32C ", crc, ", the table of contents says ", entry.crc32c));
+    }
+    const uint64_t plane_end = entry.offset + entry.stored_bytes;
+    if (!IsZero(bytes_.subspan(plane_end, AlignToPlane(plane_end) - plane_end))) {
+      return Malformed(
+          absl::StrCat("padding after ", name(), " at offset ", plane_end, " is not zero"));
     }
   }
   return absl::OkStatus();

@@ -160,7 +160,7 @@ TEST(ContainerHostileTest, ErrorsNameFieldAndOffset) {
   // Two heads of four tokens of five bfloat16 are 80 bytes a plane: planes at 384, 512 and 640.
   const Sample sample;
   const std::vector<std::pair<std::string, void (*)(ContainerHeader&, Toc&)>> cases = {
-      {"header field codec at offset 12 is 9, expected 1",
+      {"header field codec at offset 12 is 9, must be 1 to 5",
        [](ContainerHeader& header, Toc&) { header.codec = 9; }},
       {"key_bytes at offset 20 is 65, must be 1 to 64",
        [](ContainerHeader& header, Toc&) { header.key_bytes = 65; }},

@@ -1,0 +1,252 @@
+#include "kernels/format/coded_container.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/crc32c.h"
+#include "common/status.h"
+#include "kernels/codec/cachegen/cachegen_codec.h"
+#include "kernels/codec/cpu_path.h"
+#include "kernels/codec/kivi/kivi_codec.h"
+#include "kernels/codec/larder/larder_codec.h"
+#include "kernels/codec/lossless/lossless_codec.h"
+#include "kernels/codec/raw_codec.h"
+#include "kernels/format/container_parts.h"
+
+namespace larder {
+namespace {
+
+// The enumerations are numbered alike, so that one cast translates them.
+static_assert(static_cast<int>(ContainerCodec::kKivi) == static_cast<int>(CodecId::kKivi));
+static_assert(static_cast<int>(ContainerCodec::kLarder) == static_cast<int>(CodecId::kLarder));
+static_assert(static_cast<int>(ElementType::kFloat8E5M2) ==
+              static_cast<int>(CodecElement::kFloat8E5M2));
+
+constexpr uint32_t kKiviBits = 4;
+
+absl::Status ToStatus(const CodecStatus& status, absl::string_view what) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string text = absl::StrCat(what, ": ", status.text);
+  if (status.code == CodecCode::kCorrupt) {
+    return absl::DataLossError(absl::StrCat("container: ", text, " at offset ", status.offset));
+  }
+  return absl::InvalidArgumentError(text);
+}
+
+std::string PlaneName(uint32_t layer, uint32_t plane) {
+  return absl::StrCat("layer ", layer, " plane ", plane);
+}
+
+absl::StatusOr<PlaneGeometry> GeometryOf(const Manifest& manifest, const Part& part,
+                                         uint32_t token_count) {
+  if (manifest.kind == CacheKind::kRecurrent) {
+    return absl::InvalidArgumentError("recurrent states are stored raw");
+  }
+  return PlaneGeometry{.element = static_cast<CodecElement>(manifest.element_type),
+                       .heads = uint32_t{part.head_end} - part.head_begin,
+                       .tokens = manifest.tokens_per_chunk,
+                       .filled_tokens = token_count,
+                       .head_dim = manifest.head_dim};
+}
+
+PlanePlace PlaceOf(const Manifest& manifest, const ChunkIdentity& identity, uint32_t layer,
+                   uint32_t plane) {
+  return {.layer = layer,
+          .kind = manifest.kind == CacheKind::kLatent ? PlaneKind::kLatent
+                  : plane == 0                        ? PlaneKind::kKey
+                                                      : PlaneKind::kValue,
+          .head_begin = identity.part.head_begin,
+          .first_token = uint64_t{identity.depth} * manifest.tokens_per_chunk};
+}
+
+// The next `plane.size()` bytes of the payload.
+void Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source) {
+  while (!plane.empty()) {
+    const ConstSegment piece = source.Take(plane.size());
+    std::memcpy(plane.data(), piece.data, piece.size);
+    plane = plane.subspan(piece.size);
+  }
+}
+
+void Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination) {
+  while (!bytes.empty()) {
+    const Segment piece = destination.Take(bytes.size());
+    std::memcpy(piece.data, bytes.data(), piece.size);
+    bytes = bytes.subspan(piece.size);
+  }
+}
+
+// Header and table of contents before the runs, which are in the order level, layer, plane.
+std::vector<uint8_t> Assemble(const Manifest& manifest, const ChunkIdentity& identity,
+                              ContainerCodec codec, uint32_t levels,
+                              std::span<const std::vector<uint8_t>> runs) {
+  std::vector<ContainerTocEntry> toc;
+  uint64_t offset = ContainerBodyOffset(static_cast<uint32_t>(runs.size()));
+  for (const std::vector<uint8_t>& run : runs) {
+    toc.push_back({.offset = offset,
+                   .stored_bytes = run.size(),
+                   .raw_bytes = manifest.PlaneBytes(identity.part),
+                   .crc32c = Crc32c(run),
+                   .reserved = 0});
+    offset = AlignToPlane(offset + run.size());
+  }
+  std::vector<uint8_t> container(offset);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    std::copy(runs[i].begin(), runs[i].end(),
+              container.begin() + static_cast<ptrdiff_t>(toc[i].offset));
+  }
+  std::memcpy(&container[sizeof(ContainerHeader)], toc.data(), toc.size() * sizeof(toc[0]));
+  const ContainerHeader header =
+      MakeContainerHeader(manifest, identity, codec, levels, toc, container.size());
+  std::memcpy(container.data(), &header, sizeof header);
+  return container;
+}
+
+// Decodes the planes of one container; owns the memory for that.
+class PlaneReader {
+ public:
+  PlaneReader(const Codec& codec, const ContainerView& view, const PlaneGeometry& geometry,
+              const PlaneRange& range, uint32_t levels)
+      : codec_(codec),
+        view_(view),
+        geometry_(geometry),
+        range_(range),
+        levels_(levels),
+        decoded_(range.Bytes(geometry)) {}
+
+  absl::StatusOr<std::span<const uint8_t>> Read(const PlanePlace& place, uint32_t plane) {
+    std::array<std::span<const uint8_t>, kCodecLevelsMax> runs;
+    for (uint32_t level = 0; level < levels_; ++level) {
+      // Copied and summed in one pass, and only the copy is decoded: whoever maps the container may
+      // rewrite it meanwhile.
+      const std::span<const uint8_t> stored = view_.PlaneBytes(place.layer, plane, level);
+      copies_[level].resize(stored.size());
+      const uint32_t crc = CopyAndCrc32c(copies_[level].data(), stored, 0);
+      if (const uint32_t expected = view_.Entry(place.layer, plane, level).crc32c;
+          crc != expected) {
+        return absl::DataLossError(absl::StrCat("container: ", PlaneName(place.layer, plane),
+                                                " level ", level, " has CRC32C ", crc,
+                                                ", the table of contents says ", expected));
+      }
+      runs[level] = copies_[level];
+    }
+    RETURN_IF_ERROR(ToStatus(codec_.DecodePlane(geometry_, place, std::span(runs).first(levels_),
+                                                range_, decoded_, scratch_),
+                             PlaneName(place.layer, plane)));
+    return std::span<const uint8_t>(decoded_);
+  }
+
+ private:
+  const Codec& codec_;
+  const ContainerView& view_;
+  const PlaneGeometry& geometry_;
+  const PlaneRange range_;
+  const uint32_t levels_;
+  std::array<std::vector<uint8_t>, kCodecLevelsMax> copies_;
+  std::vector<uint8_t> decoded_;
+  CodecScratch scratch_;
+};
+
+}  // namespace
+
+absl::StatusOr<ContainerCodec> ParseContainerCodec(absl::string_view name) {
+  uint16_t number = 0;
+  for (const absl::string_view known : absl::StrSplit(kContainerCodecNames, ", ")) {
+    ++number;
+    if (name == known) return static_cast<ContainerCodec>(number);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("codec \"", name, "\" is none of ", kContainerCodecNames));
+}
+
+absl::string_view ContainerCodecName(ContainerCodec codec) {
+  const std::vector<absl::string_view> names = absl::StrSplit(kContainerCodecNames, ", ");
+  return names[static_cast<size_t>(codec) - 1];
+}
+
+ContainerCodecs::ContainerCodecs(std::shared_ptr<const LarderProfile> profile) {
+  const CpuPath path = BestCpuPath();
+  if (profile == nullptr) profile = LarderProfile::Generic();
+  codecs_.push_back(MakeRawCodec());
+  codecs_.push_back(MakeLosslessCodec(path));
+  codecs_.push_back(MakeLarderCodec(std::move(profile), path));
+  codecs_.push_back(MakeCachegenCodec());
+  codecs_.push_back(MakeKiviCodec(kKiviBits));
+}
+
+absl::StatusOr<std::vector<uint8_t>> EncodeContainer(const ContainerCodecs& codecs,
+                                                     ContainerCodec codec_id, uint32_t levels,
+                                                     const Manifest& manifest,
+                                                     const ChunkIdentity& identity,
+                                                     std::span<const ConstSegment> payload) {
+  RETURN_IF_ERROR(CheckContainerWrite(manifest, identity));
+  RETURN_IF_ERROR(CheckSegments(payload, manifest.PayloadBytes(identity.part)));
+  const Codec& codec = codecs.Get(codec_id);
+  levels = levels == 0 ? codec.level_count() : std::min(levels, codec.level_count());
+  ASSIGN_OR_RETURN(const PlaneGeometry geometry,
+                   GeometryOf(manifest, identity.part, identity.token_count));
+  RETURN_IF_ERROR(ToStatus(codec.Check(geometry), ContainerCodecName(codec_id)));
+
+  const uint32_t plane_count = ContainerPlaneCount(manifest, identity.part);
+  std::vector<std::vector<uint8_t>> runs(size_t{levels} * plane_count);
+  std::vector<uint8_t> plane_bytes(geometry.PlaneBytes());
+  std::array<std::vector<uint8_t>, kCodecLevelsMax> rooms;
+  for (uint32_t level = 0; level < levels; ++level) {
+    rooms[level].resize(codec.LevelBytesMax(geometry, level));
+  }
+  SegmentCursor<ConstSegment> source(payload);
+  CodecScratch scratch;
+  for (uint32_t i = 0; i < plane_count; ++i) {
+    const uint32_t layer = identity.part.layer_begin + i / manifest.PlanesPerLayer();
+    const uint32_t plane = i % manifest.PlanesPerLayer();
+    Gather(plane_bytes, source);
+    std::array<LevelOutput, kCodecLevelsMax> outputs;
+    for (uint32_t level = 0; level < levels; ++level) outputs[level].room = rooms[level];
+    RETURN_IF_ERROR(
+        ToStatus(codec.EncodePlane(geometry, PlaceOf(manifest, identity, layer, plane), plane_bytes,
+                                   std::span(outputs).first(levels), scratch),
+                 PlaneName(layer, plane)));
+    for (uint32_t level = 0; level < levels; ++level) {
+      const auto run = outputs[level].room.first(outputs[level].bytes);
+      runs[size_t{level} * plane_count + i].assign(run.begin(), run.end());
+    }
+  }
+  return Assemble(manifest, identity, codec_id, levels, runs);
+}
+
+absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& view,
+                           const Manifest& manifest, const Part& wanted, uint32_t levels,
+                           std::span<const Segment> destination, const LayerCallback& on_layer) {
+  if (view.codec() == ContainerCodec::kRaw) {
+    return ReadRawContainer(view, manifest, wanted, destination, on_layer);
+  }
+  RETURN_IF_ERROR(CheckContainerRead(view, manifest, wanted, destination));
+  const ChunkIdentity& identity = view.identity();
+  ASSIGN_OR_RETURN(const PlaneGeometry geometry,
+                   GeometryOf(manifest, identity.part, identity.token_count));
+  const Codec& codec = codecs.Get(view.codec());
+  if (const absl::Status fits = ToStatus(codec.Check(geometry), "geometry"); !fits.ok()) {
+    return absl::DataLossError(absl::StrCat("container: ", fits.message()));
+  }
+  levels = levels == 0 ? view.level_count() : std::min(levels, view.level_count());
+  PlaneRange range = PlaneRange::Whole(geometry);
+  range.head_begin = wanted.head_begin - identity.part.head_begin;
+  range.head_end = wanted.head_end - identity.part.head_begin;
+  PlaneReader reader(codec, view, geometry, range, levels);
+  SegmentCursor<Segment> cursor(destination);
+  for (uint16_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {
+    for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
+      ASSIGN_OR_RETURN(const std::span<const uint8_t> decoded,
+                       reader.Read(PlaceOf(manifest, identity, layer, plane), plane));
+      Scatter(decoded, cursor);
+    }
+    if (on_layer) on_layer(layer);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace larder

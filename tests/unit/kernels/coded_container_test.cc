@@ -1,0 +1,244 @@
+#include "kernels/format/coded_container.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/crc32c.h"
+#include "common/random.h"
+#include "tests/unit/kernels/container_testing.h"
+
+namespace larder {
+namespace {
+
+using ::testing::HasSubstr;
+using Bytes = std::vector<uint8_t>;
+
+Manifest SmallManifest() {
+  Manifest manifest;
+  manifest.model = "test/coded";
+  manifest.layers = 3;
+  manifest.heads = 2;
+  manifest.head_dim = 64;
+  manifest.tokens_per_chunk = 32;
+  return manifest;
+}
+
+uint16_t ToBfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<uint16_t>((bits + 0x8000) >> 16);
+}
+
+float FromBfloat16(uint16_t element) {
+  const uint32_t bits = uint32_t{element} << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Values like those of a cache: each channel has a mean of its own.
+Bytes Payload(const Manifest& manifest, const Part& part, uint64_t seed) {
+  SeededRandom random(seed);
+  Bytes payload(manifest.PayloadBytes(part));
+  for (size_t i = 0; i < payload.size(); i += 2) {
+    double sum = -6;
+    for (int j = 0; j < 12; ++j) sum += static_cast<double>(random.Below(1000)) / 1000;
+    const double mean = static_cast<double>(i / 2 % manifest.head_dim % 7) - 3;
+    const uint16_t element = ToBfloat16(static_cast<float>(mean + sum));
+    std::memcpy(&payload[i], &element, sizeof element);
+  }
+  return payload;
+}
+
+double ErrorOf(const Bytes& exact, const Bytes& decoded) {
+  double squares = 0;
+  for (size_t i = 0; i < exact.size(); i += 2) {
+    uint16_t a, b;
+    std::memcpy(&a, &exact[i], sizeof a);
+    std::memcpy(&b, &decoded[i], sizeof b);
+    const double difference = FromBfloat16(a) - FromBfloat16(b);
+    squares += difference * difference;
+  }
+  return std::sqrt(squares / (static_cast<double>(exact.size()) / 2));
+}
+
+class CodedContainerTest : public testing::Test {
+ protected:
+  CodedContainerTest() {
+    identity_ = RandomIdentity(random_, manifest_, manifest_.WholePart());
+    identity_.token_count = manifest_.tokens_per_chunk;
+    identity_.depth = 5;
+    payload_ = Payload(manifest_, identity_.part, 7);
+  }
+
+  Bytes Encode(ContainerCodec codec, uint32_t levels = 0) {
+    const auto container = EncodeContainer(codecs_, codec, levels, manifest_, identity_,
+                                           RandomSegments(random_, std::span<const uint8_t>(payload_)));
+    EXPECT_TRUE(container.ok()) << container.status();
+    return container.value_or(Bytes{});
+  }
+  absl::Status Read(const Bytes& container, const Part& wanted, uint32_t levels, Bytes* decoded) {
+    const auto view = ContainerView::Parse(container);
+    if (!view.ok()) return view.status();
+    const absl::Status sound =
+        view->CheckIdentity(manifest_, identity_.space, identity_.key, identity_.part);
+    if (!sound.ok()) return sound;
+    decoded->assign(manifest_.PayloadBytes(wanted), 0xee);
+    return ReadContainer(codecs_, *view, manifest_, wanted, levels,
+                         RandomSegments(random_, std::span(*decoded)));
+  }
+
+  SeededRandom random_{3};
+  const ContainerCodecs codecs_;
+  const Manifest manifest_ = SmallManifest();
+  ChunkIdentity identity_;
+  Bytes payload_;
+};
+
+TEST_F(CodedContainerTest, LosslessGivesTheSameBytesBackInFewer) {
+  const Bytes container = Encode(ContainerCodec::kLossless);
+  EXPECT_LT(container.size(), payload_.size() * 9 / 10);
+  EXPECT_TRUE(ContainerView::Parse(container)->VerifyBodies().ok());
+  Bytes decoded;
+  const absl::Status read = Read(container, identity_.part, 0, &decoded);
+  ASSERT_TRUE(read.ok()) << read;
+  EXPECT_EQ(decoded, payload_);
+}
+
+TEST_F(CodedContainerTest, EveryCodecGivesBackWhatItPromises) {
+  for (const absl::string_view name : {"raw", "lossless", "larder", "cachegen", "kivi"}) {
+    SCOPED_TRACE(name);
+    const auto codec = ParseContainerCodec(name);
+    ASSERT_TRUE(codec.ok());
+    EXPECT_EQ(ContainerCodecName(*codec), name);
+    const Bytes container = Encode(*codec);
+    const auto view = ContainerView::Parse(container);
+    ASSERT_TRUE(view.ok()) << view.status();
+    EXPECT_EQ(view->codec(), *codec);
+    EXPECT_EQ(view->level_count(), LevelsMax(*codec));
+    Bytes decoded;
+    const absl::Status read = Read(container, identity_.part, 0, &decoded);
+    ASSERT_TRUE(read.ok()) << read;
+    EXPECT_LT(ErrorOf(payload_, decoded), 0.4);
+  }
+  EXPECT_THAT(ParseContainerCodec("zip").status().message(), HasSubstr("none of raw, lossless"));
+}
+
+TEST_F(CodedContainerTest, MoreLevelsAreMoreExactHoweverManyAreStored) {
+  const Bytes all = Encode(ContainerCodec::kLarder);
+  double last_error = 1e9;
+  size_t last_bytes = 0;
+  for (uint32_t levels = 1; levels <= 4; ++levels) {
+    SCOPED_TRACE(absl::StrCat(levels, " levels"));
+    const Bytes some = Encode(ContainerCodec::kLarder, levels);
+    EXPECT_GT(some.size(), last_bytes);
+    last_bytes = some.size();
+    Bytes of_all, of_some;
+    ASSERT_TRUE(Read(all, identity_.part, levels, &of_all).ok());
+    ASSERT_TRUE(Read(some, identity_.part, 0, &of_some).ok());
+    EXPECT_EQ(of_all, of_some);
+    const double error = ErrorOf(payload_, of_all);
+    EXPECT_LT(error, last_error / 1.5);
+    last_error = error;
+  }
+  EXPECT_EQ(last_bytes, all.size());
+}
+
+TEST_F(CodedContainerTest, ASliceIsTheSameAsThatOfTheWhole) {
+  for (const ContainerCodec codec : {ContainerCodec::kLossless, ContainerCodec::kLarder}) {
+    const Bytes container = Encode(codec);
+    Bytes whole;
+    ASSERT_TRUE(Read(container, identity_.part, 0, &whole).ok());
+    const Part wanted{.layer_begin = 1, .layer_end = 3, .head_begin = 1, .head_end = 2};
+    Bytes slice;
+    std::vector<uint16_t> layers;
+    ASSERT_TRUE(Read(container, wanted, 0, &slice).ok());
+    // Layers 1 and 2, keys and values, the second of two heads.
+    Bytes expected;
+    const size_t plane = manifest_.PlaneBytes(identity_.part);
+    for (size_t number = 2; number < 6; ++number) {
+      const auto begin = whole.begin() + static_cast<ptrdiff_t>(number * plane + plane / 2);
+      expected.insert(expected.end(), begin, begin + static_cast<ptrdiff_t>(plane / 2));
+    }
+    EXPECT_EQ(slice, expected);
+  }
+}
+
+TEST_F(CodedContainerTest, DamageIsDataLossAndNamed) {
+  for (const ContainerCodec codec : {ContainerCodec::kLossless, ContainerCodec::kLarder}) {
+    const Bytes sound = Encode(codec);
+    const auto view = ContainerView::Parse(sound);
+    for (const ContainerTocEntry& entry : view->entries()) {
+      Bytes damaged = sound;
+      damaged[entry.offset + entry.stored_bytes / 2] ^= 1;
+      Bytes decoded;
+      const absl::Status read = Read(damaged, identity_.part, 0, &decoded);
+      EXPECT_TRUE(absl::IsDataLoss(read)) << read;
+      EXPECT_THAT(read.message(), HasSubstr("has CRC32C"));
+      EXPECT_TRUE(absl::IsDataLoss(ContainerView::Parse(damaged)->VerifyBodies()));
+    }
+  }
+}
+
+// A producer that lies: its checksums are right, its runs are not what the codec writes.
+TEST_F(CodedContainerTest, RunsThatNoEncoderWritesAreDataLoss) {
+  const Bytes sound = Encode(ContainerCodec::kLarder);
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    SeededRandom random(seed);
+    Bytes forged = sound;
+    const auto view = ContainerView::Parse(sound);
+    const ContainerTocEntry& entry = view->entries()[random.Below(view->entries().size())];
+    forged[entry.offset + random.Below(entry.stored_bytes)] ^=
+        static_cast<uint8_t>(1 + random.Below(255));
+    // The entry's checksum, then those of header and table.
+    const size_t index = static_cast<size_t>(&entry - view->entries().data());
+    ContainerTocEntry changed = entry;
+    changed.crc32c = Crc32c(std::span(forged).subspan(entry.offset, entry.stored_bytes));
+    std::memcpy(&forged[sizeof(ContainerHeader) + index * sizeof changed], &changed,
+                sizeof changed);
+    RepairChecksums(forged);
+    Bytes decoded;
+    const absl::Status read = Read(forged, identity_.part, 0, &decoded);
+    // Some changes only give other values; none may give anything but DATA_LOSS or an answer.
+    EXPECT_TRUE(read.ok() || absl::IsDataLoss(read)) << read;
+  }
+}
+
+TEST_F(CodedContainerTest, WhatACodecCannotStoreIsRefusedWithAReason) {
+  const auto refusal = [&](const Manifest& manifest) {
+    ChunkIdentity identity = identity_;
+    identity.manifest = manifest.Id();
+    identity.part = manifest.WholePart();
+    const Bytes payload(manifest.PayloadBytes(identity.part));
+    const ConstSegment segment{payload.data(), payload.size()};
+    return EncodeContainer(codecs_, ContainerCodec::kLarder, 0, manifest, identity, {&segment, 1})
+        .status();
+  };
+  Manifest floats = manifest_;
+  floats.element_type = ElementType::kFloat32;
+  EXPECT_TRUE(absl::IsInvalidArgument(refusal(floats))) << refusal(floats);
+  Manifest narrow = manifest_;
+  narrow.head_dim = 16;
+  EXPECT_TRUE(absl::IsInvalidArgument(refusal(narrow))) << refusal(narrow);
+  Manifest state = manifest_;
+  state.kind = CacheKind::kRecurrent;
+  EXPECT_THAT(refusal(state).message(), HasSubstr("recurrent"));
+}
+
+TEST_F(CodedContainerTest, ARawReaderRefusesACodedContainer) {
+  const Bytes container = Encode(ContainerCodec::kLossless);
+  const auto view = ContainerView::Parse(container);
+  Bytes decoded(payload_.size());
+  const Segment segment{decoded.data(), decoded.size()};
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(ReadRawContainer(*view, manifest_, identity_.part, {&segment, 1})));
+}
+
+}  // namespace
+}  // namespace larder
