@@ -37,9 +37,8 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
       departures_(options.explain_records),
       latest_(now),
       disk_admission_(options.disk_admission),
-      insight_({.memory_bytes = options.data_bytes,
-                .seed = options.hash_seed,
-                .cost = options.cost}) {
+      insight_(
+          {.memory_bytes = options.data_bytes, .seed = options.hash_seed, .cost = options.cost}) {
   stats_.data_bytes = options.data_bytes;
   for (const TenantLimits& tenant : options.tenants) {
     group_of_tenant_[tenant.tenant] = catalog_.AddGroup();

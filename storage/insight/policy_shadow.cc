@@ -135,7 +135,7 @@ class PolicyShadow final : public ShadowCache {
   PolicyItems items_;
   EvictionPolicy policy_{&items_};
   uint32_t held_ = LruStack::kNone;  // the last chunk of the prefix that is being served
-  std::vector<Node> nodes_;  // by slot
+  std::vector<Node> nodes_;          // by slot
   uint64_t capacity_bytes_ = 0;
   uint64_t used_bytes_ = 0;
 };

@@ -142,7 +142,8 @@ TEST(ScoreQueuesTest, TheNextCellInUseGoesRound) {
   constexpr size_t kClasses = 256;
   constexpr uint32_t kCells = kClasses * kAgeBuckets;
   SeededRandom random(12);
-  ScoreQueues queues(kClasses);
+  ScoreQueues::Links links;
+  ScoreQueues queues(kClasses, &links);
   std::vector<uint32_t> cell_of(kItems, kCells);
   for (int step = 0; step < 5000; ++step) {
     const auto item = static_cast<uint32_t>(random.Below(kItems));
