@@ -183,6 +183,16 @@ TEST(ConfigReader, SuggestsTheNearestName) {
   EXPECT_THAT(problem("[somewhere]\nx = 1"), Not(HasSubstr("did you mean")));
 }
 
+TEST(Tenants, GuaranteesFitTheTiers) {
+  const auto problem = [](const std::string& tenant) {
+    const ConfigReader reader = Read(absl::StrCat("[policy]\ntenants = [\"", tenant, "\"]\n"));
+    return reader.problems().empty() ? "" : reader.problems()[0];
+  };
+  EXPECT_THAT(problem("acme memory=900TiB.."), HasSubstr("exceed the arena's"));
+  EXPECT_THAT(problem("acme disk=900TiB.."), HasSubstr("half of the disk tier"));
+  EXPECT_EQ(problem("acme memory=1GiB.. disk=32GiB.."), "");
+}
+
 struct BadValue {
   const char* setting;
   const char* value;  // as TOML
@@ -221,8 +231,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"policy.tenants", "[\"acme memory=2..1\"]", "below what is guaranteed"},
         BadValue{"policy.tenants", "[\"a\", \"a\"]", "is there twice"},
         BadValue{"policy.tenants", "[\"acme memory=1PiB..\"]", "is not a size"},
-        BadValue{"policy.tenants", "[\"acme memory=900TiB..\"]", "exceed the arena's"},
-        BadValue{"policy.tenants", "[\"acme disk=900TiB..\"]", "half of the disk tier"},
         BadValue{"policy.order", "\"arc\"", "is none of learned, lru"},
         BadValue{"local.allowed_users", "[\"a,b\"]", "must be a list"},
         BadValue{"log.level", "true", "must be text"},

@@ -221,7 +221,7 @@ TEST_F(BudgetTest, WritesStayWithinTheEnduranceBudget) {
 class DiskQuotaTest : public DiskTierTest {
  protected:
   static constexpr uint32_t kOther = 4;
-  static constexpr uint64_t kRecord = 61'440;  // DiskRecordBytes(kPayloadBytes)
+  static constexpr uint64_t kRecord = 65'536;  // DiskRecordBytes(kPayloadBytes)
 
   DiskQuotaTest()
       : DiskTierTest({.groups = {{.guaranteed = 10 * kRecord}, {.ceiling = 3 * kRecord}},
