@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "client/client.h"
 #include "common/status.h"
+#include "kernels/format/coded_container.h"
 #include "tools/bench/disk.h"
 #include "tools/bench/disk_metadata.h"
 #include "tools/bench/geometry.h"
@@ -38,6 +39,7 @@ struct ReplayFlags {
   bool private_daemon = false;
   std::string socket, larderd;
   std::string arena_bytes;
+  std::string codec = "raw";
   std::optional<uint64_t> limit;
   ReplayOptions options;
   bool json = false;
@@ -85,6 +87,13 @@ void DeclareReplay(CLI::App* app, ReplayFlags* flags) {
       ->capture_default_str();
   app->add_option("--bytes-per-token", flags->options.bytes_per_token,
                   "Bytes that the cache takes for a token, a multiple of 4")
+      ->capture_default_str();
+  app->add_option("--codec", flags->codec,
+                  absl::StrCat("How blocks are stored: ", kContainerCodecNames,
+                               "; others than raw take at least 8192 bytes a token"))
+      ->capture_default_str();
+  app->add_option("--levels", flags->options.levels,
+                  "So many levels of codec larder are stored; 0: all")
       ->capture_default_str();
   app->add_option("--concurrency", flags->options.concurrency,
                   "Requests at a time, each on a thread of its own")
@@ -179,6 +188,11 @@ absl::StatusOr<ReplayReport> RunReplay(ReplayFlags flags) {
   RETURN_IF_ERROR(
       ManifestOfSize(flags.options.bytes_per_token, flags.options.tokens_per_block).status());
   ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, OpenClient(flags));
+  ASSIGN_OR_RETURN(flags.options.codec, ParseContainerCodec(flags.codec));
+  // The same blocks have other contents.
+  if (flags.options.codec != ContainerCodec::kRaw) {
+    absl::StrAppend(&flags.options.name_space, " values");
+  }
   flags.options.pace.limit = flags.limit;
   std::optional<uint64_t> total = source->total_hint();
   if (!total) total = flags.limit;

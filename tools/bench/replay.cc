@@ -14,6 +14,7 @@
 #include "common/status.h"
 #include "tools/bench/chunk_memory.h"
 #include "tools/bench/geometry.h"
+#include "tools/bench/value_content.h"
 #include "tools/workload/content.h"
 
 namespace larder {
@@ -99,7 +100,9 @@ class ReplayThread {
   size_t FetchWindow(size_t first, size_t count) {
     const KeySpan keys = KeySpan(keys_).Subspan(first, count);
     const MonotonicTime begin = Now();
-    const FetchResult result = space_.Fetch(keys, memory_.destinations(0, count));
+    FetchOptions fetch_options;
+    fetch_options.levels = options_.levels;
+    const FetchResult result = space_.Fetch(keys, memory_.destinations(0, count), fetch_options);
     counts_.fetch_time += Now() - begin;
     counts_.bytes_fetched += result.bytes;
     if (absl::IsNotFound(result.status)) {
@@ -114,7 +117,10 @@ class ReplayThread {
   }
 
   bool CheckBlock(size_t block, std::span<const uint8_t> bytes) {
-    const size_t wrong = CheckContent(HashKey(keys_[block]), 0, bytes);
+    const KeyHash key = HashKey(keys_[block]);
+    const size_t wrong = options_.codec == ContainerCodec::kRaw
+                             ? CheckContent(key, 0, bytes)
+                             : CheckValues(key, options_.codec, options_.levels, bytes);
     if (wrong == bytes.size()) return true;
     ++counts_.corrupt;
     counts_.AddError("check", absl::DataLossError(absl::StrCat(
@@ -134,9 +140,16 @@ class ReplayThread {
 
   bool PutWindow(size_t first, size_t count) {
     for (size_t i = 0; i < count; ++i) {
-      FillContent(HashKey(keys_[first + i]), 0, memory_.chunk(i));
+      const KeyHash key = HashKey(keys_[first + i]);
+      if (options_.codec == ContainerCodec::kRaw) {
+        FillContent(key, 0, memory_.chunk(i));
+      } else {
+        FillValues(key, memory_.chunk(i));
+      }
     }
     PutOptions put_options;
+    put_options.codec = options_.codec;
+    put_options.levels = options_.levels;
     put_options.first_depth = static_cast<uint32_t>(first);
     if (first > 0) put_options.parent = keys_[first - 1];
     const MonotonicTime begin = Now();
@@ -144,9 +157,11 @@ class ReplayThread {
         space_.Put(KeySpan(keys_).Subspan(first, count), memory_.sources(0, count), put_options);
     counts_.put_time += Now() - begin;
     counts_.bytes_put += result.bytes;
+    counts_.container_bytes_put += result.container_bytes;
     counts_.blocks_put += result.stored;
+    counts_.blocks_refused += result.refused;
     counts_.blocks_already_stored += result.already_stored;
-    if (result.status.ok()) return true;
+    if (result.status.ok()) return result.refused == 0;
     ++counts_.put_failures[absl::StatusCodeToString(result.status.code())];
     // A full store is an answer: the engine goes on without storing.
     if (!absl::IsResourceExhausted(result.status)) counts_.AddError("put", result.status);
@@ -232,7 +247,9 @@ void ReplayCounts::Add(const ReplayCounts& other) {
   partial_blocks_skipped += other.partial_blocks_skipped;
   bytes_fetched += other.bytes_fetched;
   bytes_put += other.bytes_put;
+  container_bytes_put += other.container_bytes_put;
   blocks_put += other.blocks_put;
+  blocks_refused += other.blocks_refused;
   blocks_already_stored += other.blocks_already_stored;
   blocks_evicted_before_fetch += other.blocks_evicted_before_fetch;
   corrupt += other.corrupt;

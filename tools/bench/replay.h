@@ -24,6 +24,9 @@ struct ReplayOptions {
   std::string name_space;
   uint32_t tokens_per_block = 512;
   uint64_t bytes_per_token = 512;
+  // How blocks are stored. Anything but raw has values for contents rather than random bytes.
+  ContainerCodec codec = ContainerCodec::kRaw;
+  uint32_t levels = 0;  // 0: all
   // Threads, each with one request at a time; 1 to kReplayThreadsMax.
   int concurrency = 1;
   DispenserOptions pace;
@@ -39,7 +42,9 @@ struct ReplayCounts {
   uint64_t partial_blocks_skipped = 0;
   uint64_t bytes_fetched = 0;
   uint64_t bytes_put = 0;
+  uint64_t container_bytes_put = 0;  // what they take
   uint64_t blocks_put = 0;
+  uint64_t blocks_refused = 0;  // not worth storing, by the daemon's policy
   // Blocks that were there when their put began: another thread was faster, or the front of the
   // prefix was evicted and what lies behind it was not.
   uint64_t blocks_already_stored = 0;

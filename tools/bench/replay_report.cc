@@ -58,6 +58,8 @@ std::string ReplayReportJson(const ReplayReport& report) {
       {"block_bytes", report.block_bytes},
       {"partial_blocks_skipped", counts.partial_blocks_skipped},
       {"bytes_put", counts.bytes_put},
+      {"container_bytes_put", counts.container_bytes_put},
+      {"blocks_refused", counts.blocks_refused},
       {"blocks_put", counts.blocks_put},
       {"blocks_already_stored", counts.blocks_already_stored},
       {"bytes_fetched", counts.bytes_fetched},

@@ -197,6 +197,48 @@ TEST_P(ClientTest, PinnedChunksStayAndBadCallsAreNamed) {
   EXPECT_EQ(client_->Stats()->leases, 0u);
 }
 
+TEST_P(ClientTest, CodedChunksComeBack) {
+  Manifest manifest = manifest_;
+  manifest.model = "coded";
+  manifest.element_type = ElementType::kBfloat16;
+  manifest.layers = 2;
+  manifest.heads = 2;
+  manifest.head_dim = 32;
+  manifest.tokens_per_chunk = 16;
+  auto space = client_->Open(manifest);
+  ASSERT_TRUE(space.ok()) << space.status();
+  const size_t bytes = manifest.PayloadBytes(manifest.WholePart());
+  ChunkBuffers sources(3, bytes);
+  const auto keys = TestKeys(50, 3);
+  PutOptions options;
+  options.codec = ContainerCodec::kLossless;
+  const PutResult put = space->Put(keys, sources.sources(), options);
+  ASSERT_EQ(put.stored, 3u) << put.status;
+  EXPECT_GT(put.container_bytes, 0u);
+  EXPECT_EQ(space->Put(keys, sources.sources(), options).already_stored, 3u);
+  ChunkBuffers destinations(3, bytes);
+  const FetchResult fetch = space->Fetch(keys, destinations.destinations());
+  EXPECT_EQ(fetch.chunks, 3u) << fetch.status;
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(destinations[i], sources[i]) << i;
+
+  options.codec = ContainerCodec::kLarder;
+  options.levels = 2;
+  const auto lossy_keys = TestKeys(51, 3);
+  const PutResult lossy = space->Put(lossy_keys, sources.sources(), options);
+  EXPECT_EQ(lossy.stored, 3u) << lossy.status;
+  FetchOptions base;
+  base.levels = 1;
+  EXPECT_EQ(space->Fetch(lossy_keys, destinations.destinations(), base).chunks, 3u);
+
+  // A plane of int8 is nothing that a codec takes.
+  manifest.element_type = ElementType::kInt8;
+  const auto other = client_->Open(manifest);
+  ChunkBuffers halves(1, bytes / 2);
+  const PutResult refused = other->Put(TestKeys(52, 1), halves.sources(), options);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status)) << refused.status;
+  EXPECT_EQ(client_->Stats()->reservations, 0u);
+}
+
 TEST_P(ClientTest, HintsAreAnswered) {
   const auto keys = TestKeys(7, 3);
   ChunkBuffers sources(3, ChunkBytes());

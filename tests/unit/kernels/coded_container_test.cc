@@ -77,8 +77,9 @@ class CodedContainerTest : public testing::Test {
   }
 
   Bytes Encode(ContainerCodec codec, uint32_t levels = 0) {
-    const auto container = EncodeContainer(codecs_, codec, levels, manifest_, identity_,
-                                           RandomSegments(random_, std::span<const uint8_t>(payload_)));
+    const auto container =
+        EncodeContainer(codecs_, codec, levels, manifest_, identity_,
+                        RandomSegments(random_, std::span<const uint8_t>(payload_)));
     EXPECT_TRUE(container.ok()) << container.status();
     return container.value_or(Bytes{});
   }
