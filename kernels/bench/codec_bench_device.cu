@@ -5,6 +5,7 @@
 #include "kernels/bench/device_memory.h"
 #include "kernels/codec/larder/larder_codec.h"
 #include "kernels/codec/larder/larder_device.h"
+#include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/lossless/lossless_device.h"
 
 namespace larder {
@@ -201,6 +202,52 @@ CodecStatus MeasureLossless(const BenchChunk& chunk, const PlaneRuns& runs, uint
   return {};
 }
 
+// Encodes the planes that decoding has left on the device.
+CodecStatus MeasureLosslessEncode(const BenchChunk& chunk, const PlaneRuns& runs,
+                                  const uint8_t* planes_dev, DeviceFigures* figures) {
+  const PlaneGeometry& geometry = chunk.geometry;
+  const uint32_t planes = kChunks * static_cast<uint32_t>(chunk.planes.size());
+  const DeviceBytes workspace_dev(LosslessEncodeWorkspaceBytes(geometry, planes));
+  const size_t room = geometry.PlaneBytes() + geometry.heads * kLosslessHeadGrowthMax;
+  const DeviceBytes runs_dev(room * planes);
+  std::vector<uint32_t> run_bytes(planes);
+  const DeviceBytes run_bytes_dev(run_bytes);
+  std::vector<TokenSources> from(size_t{planes} * geometry.heads);
+  for (size_t i = 0; i < from.size(); ++i) {
+    from[i].base = planes_dev + i * geometry.HeadBytes();
+    from[i].token_stride = geometry.HeadBytes() / geometry.tokens;
+  }
+  std::vector<LosslessRunOutput> outputs(planes);
+  for (size_t i = 0; i < planes; ++i) {
+    outputs[i] = {runs_dev.as() + i * room, run_bytes_dev.as<uint32_t>() + i};
+  }
+  std::vector<LosslessHeadToEncode> tasks(from.size());
+  LARDER_RETURN_IF_CODEC_ERROR(
+      PlanLosslessEncode(geometry, planes, from, workspace_dev.as(), tasks));
+  const DeviceBytes tasks_dev(tasks);
+  const DeviceBytes outputs_dev(outputs);
+  std::vector<LosslessTables> tables(1);
+  BuildLosslessTables(&tables[0]);
+  const DeviceBytes tables_dev(tables);
+  const DeviceBytes bytes_dev(tasks.size() * sizeof(uint32_t));
+  if (!workspace_dev.ok() || !runs_dev.ok()) return DeviceRefused("no memory to encode in");
+  const double milliseconds = FastestMilliseconds([&] {
+    return LaunchLosslessEncode(geometry, planes, tasks_dev.as<LosslessHeadToEncode>(),
+                                tables_dev.as<LosslessTables>(),
+                                outputs_dev.as<LosslessRunOutput>(), bytes_dev.as<uint32_t>(),
+                                nullptr)
+        .ok();
+  });
+  figures->lossless_encode = Rate(static_cast<double>(chunk.Bytes()) * kChunks, milliseconds);
+  if (run_bytes_dev.Read(run_bytes) != cudaSuccess) return DeviceRefused("lossless: encoding");
+  for (size_t i = 0; i < planes; ++i) {
+    if (run_bytes[i] != runs[i % runs.size()][0].size()) {
+      return DeviceRefused("lossless: a run of another size than the processor's");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 bool MeasureDevice(const BenchChunk& chunk, const LarderProfile& profile, const PlaneRuns& larder,
@@ -222,6 +269,7 @@ bool MeasureDevice(const BenchChunk& chunk, const LarderProfile& profile, const 
   CodecStatus status = MeasureLarder(chunk, profile, larder, planes_dev.as(), figures);
   if (status.ok()) status = MeasureLarderEncode(chunk, profile, planes_dev.as(), figures);
   if (status.ok()) status = MeasureLossless(chunk, lossless, planes_dev.as(), figures);
+  if (status.ok()) status = MeasureLosslessEncode(chunk, lossless, planes_dev.as(), figures);
   *error = status.text;
   return status.ok();
 }
