@@ -221,6 +221,7 @@ bool MeasureGpu([[maybe_unused]] Bench& bench,
   }
   headline->device = figures.name;
   headline->decode = figures.larder_decode;
+  headline->encode = figures.larder_encode;
   headline->lossless_decode = figures.lossless_decode;
   std::array<char, 256> text;
   std::snprintf(text.data(), text.size(),

@@ -13,6 +13,7 @@ namespace larder {
 struct DeviceFigures {
   std::string name;
   double larder_decode = 0;    // base and E1, many chunks a launch
+  double larder_encode = 0;    // all levels, many chunks a launch
   double lossless_decode = 0;  // many chunks a launch
   double lossless_encode = 0;
   double copy = 0;             // from device to device
