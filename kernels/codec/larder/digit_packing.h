@@ -18,10 +18,10 @@ LARDER_HD constexpr uint32_t PackedFraction(uint32_t value) {
   return value + ((value * 13 + kDigitValues - 1) * 270 >> 16);
 }
 
-// What to multiply a fraction with so that digit `place` is the next one out.
+// What to multiply a fraction with so that digit `place` is the next one out: 3^place. Not a table,
+// which a GPU would keep in memory.
 LARDER_HD constexpr uint32_t DigitMultiplier(uint32_t place) {
-  constexpr uint32_t kPowers[kDigitsInByte] = {1, 3, 9, 27, 81};
-  return kPowers[place];
+  return (place & 1 ? 3u : 1u) * (place & 2 ? 9u : 1u) * (place & 4 ? 81u : 1u);
 }
 
 // The digit of a fraction that was multiplied.

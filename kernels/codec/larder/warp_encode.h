@@ -362,11 +362,33 @@ class WarpHeadPacker {
     return result.raw != 0 ? 0 : sizes_.DigitStreamBytes();
   }
 
+  // In words of 4 bytes, or of 2, where both sides are aligned to such.
   LARDER_HD static uint8_t* Copy(const uint8_t* from, size_t bytes, uint8_t* to) {
-    Lanes::ForEach([&](uint32_t lane) {
-      for (size_t i = lane; i < bytes; i += kLanes) to[i] = from[i];
-    });
+    const uintptr_t addresses = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
+    size_t done = 0;
+    if (addresses % sizeof(uint32_t) == 0) {
+      done = CopyWords<uint32_t>(from, bytes, to);
+    } else if (addresses % sizeof(uint16_t) == 0) {
+      done = CopyWords<uint16_t>(from, bytes, to);
+    }
+    CopyWords<uint8_t>(from + done, bytes - done, to + done);
     return to + bytes;
+  }
+
+  // Returns how many bytes whole words are.
+  template <typename Word>
+  LARDER_HD static size_t CopyWords(const uint8_t* from, size_t bytes, uint8_t* to) {
+    const size_t words = bytes / sizeof(Word);
+    Lanes::ForEach([&](uint32_t lane) {
+      for (size_t i = lane; i < words; i += kLanes) {
+#ifdef __CUDA_ARCH__
+        reinterpret_cast<Word*>(to)[i] = reinterpret_cast<const Word*>(from)[i];
+#else
+        memcpy(to + i * sizeof(Word), from + i * sizeof(Word), sizeof(Word));
+#endif
+      }
+    });
+    return words * sizeof(Word);
   }
 
   template <typename T>
