@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <ostream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -61,6 +62,8 @@ struct Workload {
   uint64_t requests;
   uint32_t users;
 };
+
+void PrintTo(const Workload& workload, std::ostream* out) { *out << workload.kind; }
 
 class SampledWorkloadTest : public testing::TestWithParam<Workload> {};
 

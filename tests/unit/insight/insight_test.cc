@@ -140,10 +140,10 @@ TEST(InsightTest, EqualCallsGiveEqualAnswers) {
     Insight insight({.memory_bytes = 5000 * kChunkBytes, .seed = seed});
     insight.AddSpace(0, "a");
     SeededRandom random(5);
-    for (int i = 0; i < 8000; ++i) {
+    for (int i = 0; i < 4000; ++i) {
       insight.OnRequest(Request(Keys(random.Below(3000) * 32, 1 + random.Below(32))), At(i));
     }
-    return insight.Report(At(8000));
+    return insight.Report(At(4000));
   };
   const InsightReport first = run(1), again = run(1), other = run(2);
   ASSERT_EQ(first.policies.size(), again.policies.size());
@@ -165,7 +165,7 @@ TEST(InsightTest, SenselessRequests) {
     insight.SetDiskBytes(kChunkBytes);
     for (uint32_t space = 0; space < 3; ++space) insight.AddSpace(space, absl::StrCat(space));
     MonotonicTime now;
-    for (int i = 0; i < 600; ++i) {
+    for (int i = 0; i < 300; ++i) {
       std::vector<KeyHash> keys;
       const uint64_t count = random.Below(20) == 0 ? random.Below(4096) : random.Below(8);
       const uint64_t distinct = uint64_t{1} << random.Below(14);
