@@ -56,17 +56,19 @@ void HeadEncoder::Quantise(uint32_t head, const uint8_t* elements) {
 }
 
 void HeadEncoder::DeriveParameters() {
-  ChannelStatistics statistics;
+  ChannelSums sums;
   FloatRow row;
   for (uint32_t token = shape_.exact_tokens; token < shape_.tokens; ++token) {
     LoadUnrotated(*kernels_, shape_, elements_, token, &row);
-    statistics.SeeMagnitudes(row, shape_.head_dim);
+    kernels_->see_magnitudes(row, shape_.head_dim, &sums);
   }
+  const float scale = ScaleOf(sums, shape_.head_dim);
   for (uint32_t token = shape_.exact_tokens; token < shape_.tokens; ++token) {
     LoadUnrotated(*kernels_, shape_, elements_, token, &row);
-    statistics.Add(row, shape_.head_dim);
+    kernels_->add_scaled(row, shape_.head_dim, scale, &sums);
   }
-  inline_parameters_ = statistics.Derive(shape_.head_dim);
+  inline_parameters_ =
+      DeriveInlineParameters(sums, shape_.tokens - shape_.exact_tokens, shape_.head_dim);
   // What was derived is within bounds.
   (void)inline_parameters_.Expand(shape_.head_dim, context_.profile->family(), &parameters_);
   // The tables are not chosen yet: every symbol may occur.
