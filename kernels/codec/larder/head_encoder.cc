@@ -31,6 +31,7 @@ void HeadEncoder::CutScratch(ScratchCutter& cutter) {
   symbols_.rests = cutter.Cut<uint8_t>(DigitBlocks(tokens * groups) * kDigitsInByte * kLanes);
   outside_ = cutter.Cut<uint32_t>(tokens * groups);
   counts_ = cutter.Cut<SymbolCounts>(Inline() ? dim : 0);
+  symbol_counts_ = cutter.Cut<int16_t>(Inline() ? dim * kSymbolsMax : 0);
   coded_room_ = cutter.Cut<uint8_t>(StreamBytesMax(tokens * groups));
   stored_parameters_ =
       cutter.Cut<uint8_t>(Inline() ? InlineParameterBytes(context_.geometry->head_dim) : 0);
@@ -77,11 +78,18 @@ void HeadEncoder::DeriveParameters() {
 
 void HeadEncoder::CountSymbols() {
   const uint32_t dim = shape_.head_dim;
-  std::fill(counts_.begin(), counts_.end(), SymbolCounts{});
+  std::fill(symbol_counts_.begin(), symbol_counts_.end(), 0);
   for (size_t row = 0; row < symbols_.base.size(); row += dim) {
     for (uint32_t channel = 0; channel < dim; ++channel) {
-      const int32_t index = symbols_.base[row + channel] - kBaseSymbolMax;
-      ++counts_[channel][static_cast<size_t>(index < 0 ? -index : index)];
+      ++symbol_counts_[channel * kSymbolsMax + symbols_.base[row + channel]];
+    }
+  }
+  for (uint32_t channel = 0; channel < dim; ++channel) {
+    const int16_t* const of_zero = &symbol_counts_[channel * kSymbolsMax + kBaseSymbolMax];
+    counts_[channel][0] = of_zero[0];
+    for (int32_t index = 1; index <= kBaseSymbolMax; ++index) {
+      counts_[channel][static_cast<size_t>(index)] =
+          static_cast<int16_t>(of_zero[index] + of_zero[-index]);
     }
   }
 }
