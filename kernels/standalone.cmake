@@ -16,8 +16,9 @@ target_include_directories(larder_codec PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/..)
 target_compile_options(larder_codec PRIVATE ${LARDER_CODEC_FLAGS} -Wall -Wextra -Wshadow -Werror)
 
 add_executable(codec_bench ${LARDER_CODEC_BENCH_SOURCES})
-add_executable(codec_selftest bench/bench_planes.cc bench/codec_selftest.cc)
-foreach(program codec_bench codec_selftest)
+add_executable(codec_selftest ${LARDER_CODEC_SELFTEST_SOURCES})
+add_executable(rans_bench bench/rans_bench.cc)
+foreach(program codec_bench codec_selftest rans_bench)
   target_link_libraries(${program} PRIVATE larder_codec)
   target_compile_options(${program} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
@@ -39,8 +40,9 @@ set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} --fmad=false --expt-relaxed-constexpr 
 
 add_library(larder_codec_cuda STATIC ${LARDER_CODEC_CUDA_SOURCES})
 target_link_libraries(larder_codec_cuda PUBLIC larder_codec)
+target_sources(codec_bench PRIVATE ${LARDER_CODEC_BENCH_CUDA_SOURCES})
+target_sources(codec_selftest PRIVATE ${LARDER_CODEC_SELFTEST_CUDA_SOURCES})
 foreach(program codec_bench codec_selftest)
-  target_sources(${program} PRIVATE bench/${program}_device.cu)
   target_link_libraries(${program} PRIVATE larder_codec_cuda)
   target_compile_definitions(${program} PRIVATE LARDER_CODEC_CUDA=1)
 endforeach()

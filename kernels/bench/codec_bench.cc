@@ -221,11 +221,13 @@ bool MeasureGpu([[maybe_unused]] Bench& bench,
   }
   headline->device = figures.name;
   headline->decode = figures.larder_decode;
+  headline->encode = figures.larder_encode;
   headline->lossless_decode = figures.lossless_decode;
   std::array<char, 256> text;
   std::snprintf(text.data(), text.size(),
-                "  \"gpu_copy_gb_per_s\": %.1f,\n  \"gpu_chunk_decode_us\": %.1f,\n", figures.copy,
-                figures.chunk_decode_us);
+                "  \"gpu_copy_gb_per_s\": %.1f,\n  \"gpu_chunk_decode_us\": %.1f,\n"
+                "  \"gpu_lossless_encode_gb_per_s\": %.1f,\n",
+                figures.copy, figures.chunk_decode_us, figures.lossless_encode);
   *json = text.data();
 #endif
   return true;

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <array>
 
 #include "kernels/bench/codec_bench_device.h"
 #include "kernels/bench/device_memory.h"
+#include "kernels/codec/larder/larder_codec.h"
 #include "kernels/codec/larder/larder_device.h"
+#include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/lossless/lossless_device.h"
 
 namespace larder {
@@ -114,6 +117,54 @@ CodecStatus MeasureLarder(const BenchChunk& chunk, const LarderProfile& profile,
   return {};
 }
 
+// REQUIRES: the planes at planes_dev hold numbers; here, what was decoded before.
+CodecStatus MeasureLarderEncode(const BenchChunk& chunk, const LarderProfile& profile,
+                                const uint8_t* planes_dev, DeviceFigures* figures) {
+  std::vector<uint8_t> block(WarpProfileBytes(profile));
+  const DeviceBytes block_dev(block.size());
+  const WarpProfile view = WriteWarpProfile(profile, block, block_dev.as());
+  cudaMemcpy(block_dev.as(), block.data(), block.size(), cudaMemcpyHostToDevice);
+  const std::unique_ptr<Codec> codec =
+      MakeLarderCodec(std::make_shared<LarderProfile>(profile), CpuPath::kScalar);
+  std::array<size_t, kLarderLevels> room;
+  size_t rooms = 0;
+  for (uint32_t level = 0; level < kLarderLevels; ++level) {
+    room[level] = AlignStream(codec->LevelBytesMax(chunk.geometry, level));
+    rooms += room[level];
+  }
+  std::vector<WarpEncodeJob> jobs(kChunks * chunk.planes.size());
+  const size_t workspace = LarderEncodeWorkspaceBytes(chunk.geometry);
+  const DeviceBytes rooms_dev(rooms * jobs.size());
+  const DeviceBytes workspace_dev(workspace * jobs.size());
+  const DeviceBytes run_bytes_dev(jobs.size() * kLarderLevels * sizeof(uint32_t));
+  if (!block_dev.ok() || !rooms_dev.ok() || !workspace_dev.ok()) {
+    return DeviceRefused("no memory to encode in");
+  }
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    std::array<uint8_t*, kLarderLevels> levels;
+    uint8_t* next = rooms_dev.as() + i * rooms;
+    for (uint32_t level = 0; level < kLarderLevels; ++level) {
+      levels[level] = next;
+      next += room[level];
+    }
+    TokenSources from;
+    from.base = planes_dev + i * chunk.geometry.PlaneBytes();
+    from.token_stride = chunk.geometry.HeadBytes() / chunk.geometry.tokens;
+    LARDER_RETURN_IF_CODEC_ERROR(PlanLarderEncode(
+        profile, chunk.geometry, chunk.places[i % chunk.places.size()], from,
+        chunk.geometry.HeadBytes(), levels, run_bytes_dev.as<uint32_t>() + i * kLarderLevels,
+        workspace_dev.as() + i * workspace, jobs[i]));
+  }
+  const DeviceBytes jobs_dev(jobs);
+  const double milliseconds = FastestMilliseconds([&] {
+    return LaunchLarderEncode(view, chunk.geometry.element, jobs_dev.as<WarpEncodeJob>(),
+                              static_cast<uint32_t>(jobs.size()), chunk.geometry.heads, nullptr)
+        .ok();
+  });
+  figures->larder_encode = Rate(static_cast<double>(chunk.Bytes()) * kChunks, milliseconds);
+  return milliseconds > 0 ? CodecStatus{} : DeviceRefused("larder: encoding failed");
+}
+
 CodecStatus MeasureLossless(const BenchChunk& chunk, const PlaneRuns& runs, uint8_t* planes_dev,
                             DeviceFigures* figures) {
   const DeviceRuns runs_dev(runs, 1, kChunks);
@@ -151,6 +202,52 @@ CodecStatus MeasureLossless(const BenchChunk& chunk, const PlaneRuns& runs, uint
   return {};
 }
 
+// Encodes the planes that decoding has left on the device.
+CodecStatus MeasureLosslessEncode(const BenchChunk& chunk, const PlaneRuns& runs,
+                                  const uint8_t* planes_dev, DeviceFigures* figures) {
+  const PlaneGeometry& geometry = chunk.geometry;
+  const uint32_t planes = kChunks * static_cast<uint32_t>(chunk.planes.size());
+  const DeviceBytes workspace_dev(LosslessEncodeWorkspaceBytes(geometry, planes));
+  const size_t room = geometry.PlaneBytes() + geometry.heads * kLosslessHeadGrowthMax;
+  const DeviceBytes runs_dev(room * planes);
+  std::vector<uint32_t> run_bytes(planes);
+  const DeviceBytes run_bytes_dev(run_bytes);
+  std::vector<TokenSources> from(size_t{planes} * geometry.heads);
+  for (size_t i = 0; i < from.size(); ++i) {
+    from[i].base = planes_dev + i * geometry.HeadBytes();
+    from[i].token_stride = geometry.HeadBytes() / geometry.tokens;
+  }
+  std::vector<LosslessRunOutput> outputs(planes);
+  for (size_t i = 0; i < planes; ++i) {
+    outputs[i] = {runs_dev.as() + i * room, run_bytes_dev.as<uint32_t>() + i};
+  }
+  std::vector<LosslessHeadToEncode> tasks(from.size());
+  LARDER_RETURN_IF_CODEC_ERROR(
+      PlanLosslessEncode(geometry, planes, from, workspace_dev.as(), tasks));
+  const DeviceBytes tasks_dev(tasks);
+  const DeviceBytes outputs_dev(outputs);
+  std::vector<LosslessTables> tables(1);
+  BuildLosslessTables(&tables[0]);
+  const DeviceBytes tables_dev(tables);
+  const DeviceBytes bytes_dev(tasks.size() * sizeof(uint32_t));
+  if (!workspace_dev.ok() || !runs_dev.ok()) return DeviceRefused("no memory to encode in");
+  const double milliseconds = FastestMilliseconds([&] {
+    return LaunchLosslessEncode(geometry, planes, tasks_dev.as<LosslessHeadToEncode>(),
+                                tables_dev.as<LosslessTables>(),
+                                outputs_dev.as<LosslessRunOutput>(), bytes_dev.as<uint32_t>(),
+                                nullptr)
+        .ok();
+  });
+  figures->lossless_encode = Rate(static_cast<double>(chunk.Bytes()) * kChunks, milliseconds);
+  if (run_bytes_dev.Read(run_bytes) != cudaSuccess) return DeviceRefused("lossless: encoding");
+  for (size_t i = 0; i < planes; ++i) {
+    if (run_bytes[i] != runs[i % runs.size()][0].size()) {
+      return DeviceRefused("lossless: a run of another size than the processor's");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 bool MeasureDevice(const BenchChunk& chunk, const LarderProfile& profile, const PlaneRuns& larder,
@@ -170,7 +267,9 @@ bool MeasureDevice(const BenchChunk& chunk, const LarderProfile& profile, const 
                                                 cudaMemcpyDeviceToDevice) == cudaSuccess;
                        }));
   CodecStatus status = MeasureLarder(chunk, profile, larder, planes_dev.as(), figures);
+  if (status.ok()) status = MeasureLarderEncode(chunk, profile, planes_dev.as(), figures);
   if (status.ok()) status = MeasureLossless(chunk, lossless, planes_dev.as(), figures);
+  if (status.ok()) status = MeasureLosslessEncode(chunk, lossless, planes_dev.as(), figures);
   *error = status.text;
   return status.ok();
 }

@@ -13,7 +13,9 @@ namespace larder {
 struct DeviceFigures {
   std::string name;
   double larder_decode = 0;    // base and E1, many chunks a launch
+  double larder_encode = 0;    // all levels, many chunks a launch
   double lossless_decode = 0;  // many chunks a launch
+  double lossless_encode = 0;
   double copy = 0;             // from device to device
   double chunk_decode_us = 0;  // base and E1 of the planes of one chunk, one launch
 };

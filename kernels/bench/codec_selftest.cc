@@ -1,6 +1,7 @@
 // Compares every path of the codecs that this build and this machine have: the same bytes from the
 // encoders, the same values from the decoders, on the processor and, where there is one, the GPU.
 // Exits with 1 and says what differed. Needs nothing but what kernels/ needs.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -124,6 +125,17 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
           DecodeLarderOnDevice(*with, geometry, chunk.places[plane], levels, decoded);
       test.Check(status.ok(), status.text, std::string(name) + " on the GPU");
       test.Check(decoded == expected, "decodes other values", std::string(name) + " on the GPU");
+      if (!with->HasParameters()) return;
+      const auto codec = MakeLarderCodec(with, CpuPath::kScalar);
+      Levels runs(levels.size());
+      for (uint32_t level = 0; level < runs.size(); ++level) {
+        runs[level].resize(codec->LevelBytesMax(geometry, level));
+      }
+      const CodecStatus encoded =
+          EncodeLarderOnDevice(*with, geometry, chunk.places[plane], chunk.planes[plane], runs);
+      test.Check(encoded.ok(), encoded.text, std::string(name) + " on the GPU");
+      test.Check(std::equal(runs.begin(), runs.end(), levels.begin(), levels.end()),
+                 "encodes other bytes", std::string(name) + " on the GPU");
 #else
       (void)plane, (void)levels, (void)expected;
 #endif

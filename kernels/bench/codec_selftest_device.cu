@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/bench/codec_selftest_device.h"
 #include "kernels/bench/device_memory.h"
 #include "kernels/codec/larder/larder_device.h"
@@ -17,17 +19,27 @@ bool HasDevice() {
   return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
 }
 
+// A profile's block on the device, and its view.
+struct DeviceProfile {
+  DeviceProfile(const LarderProfile& profile, uint32_t head_dim)
+      : block(WarpProfileBytes(profile)), block_dev(block.size()) {
+    view = WriteWarpProfile(profile, block, block_dev.as());
+    view.head_dim = head_dim;
+    error = cudaMemcpy(block_dev.as(), block.data(), block.size(), cudaMemcpyHostToDevice);
+  }
+
+  std::vector<uint8_t> block;
+  DeviceBytes block_dev;
+  WarpProfile view;
+  cudaError_t error;
+};
+
 CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeometry& geometry,
                                  const PlanePlace& place,
                                  std::span<const std::vector<uint8_t>> levels,
                                  std::vector<uint8_t>& elements) {
-  std::vector<uint8_t> block(WarpProfileBytes(profile));
-  const DeviceBytes block_dev(block.size());
-  WarpProfile view = WriteWarpProfile(profile, block, block_dev.as());
-  view.head_dim = geometry.head_dim;
-  LARDER_RETURN_IF_CODEC_ERROR(
-      StatusOf(cudaMemcpy(block_dev.as(), block.data(), block.size(), cudaMemcpyHostToDevice)));
-
+  const DeviceProfile profile_dev(profile, geometry.head_dim);
+  LARDER_RETURN_IF_CODEC_ERROR(StatusOf(profile_dev.error));
   std::vector<DeviceBytes> runs_dev;
   std::vector<std::span<const uint8_t>> views;
   for (const std::vector<uint8_t>& level : levels) {
@@ -46,7 +58,7 @@ CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
   const DeviceBytes jobs_dev(jobs);
   std::vector<HeadFault> faults(geometry.heads);
   const DeviceBytes faults_dev(faults);
-  LARDER_RETURN_IF_CODEC_ERROR(LaunchLarderDecode(view, geometry.element,
+  LARDER_RETURN_IF_CODEC_ERROR(LaunchLarderDecode(profile_dev.view, geometry.element,
                                                   jobs_dev.as<WarpDecodeJob>(), 1, geometry.heads,
                                                   faults_dev.as<HeadFault>(), nullptr));
   LARDER_RETURN_IF_CODEC_ERROR(StatusOf(faults_dev.Read(faults)));
@@ -54,6 +66,40 @@ CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
     if (faults[head] != HeadFault::kNone) return CorruptCodecBytes("a head's fault", head);
   }
   return StatusOf(elements_dev.Read(elements));
+}
+
+CodecStatus EncodeLarderOnDevice(const LarderProfile& profile, const PlaneGeometry& geometry,
+                                 const PlanePlace& place, const std::vector<uint8_t>& elements,
+                                 std::span<std::vector<uint8_t>> levels) {
+  const DeviceProfile profile_dev(profile, geometry.head_dim);
+  LARDER_RETURN_IF_CODEC_ERROR(StatusOf(profile_dev.error));
+  std::vector<DeviceBytes> rooms;
+  std::vector<uint8_t*> addresses;
+  for (const std::vector<uint8_t>& level : levels) {
+    rooms.emplace_back(level.size());
+    addresses.push_back(rooms.back().as());
+  }
+  const DeviceBytes elements_dev(elements);
+  const DeviceBytes workspace_dev(LarderEncodeWorkspaceBytes(geometry));
+  std::vector<uint32_t> run_bytes(levels.size());
+  const DeviceBytes run_bytes_dev(run_bytes);
+  TokenSources from;
+  from.base = elements_dev.as();
+  from.token_stride = geometry.HeadBytes() / geometry.tokens;
+  std::vector<WarpEncodeJob> jobs(1);
+  LARDER_RETURN_IF_CODEC_ERROR(
+      PlanLarderEncode(profile, geometry, place, from, geometry.HeadBytes(), addresses,
+                       run_bytes_dev.as<uint32_t>(), workspace_dev.as(), jobs[0]));
+  const DeviceBytes jobs_dev(jobs);
+  LARDER_RETURN_IF_CODEC_ERROR(LaunchLarderEncode(profile_dev.view, geometry.element,
+                                                  jobs_dev.as<WarpEncodeJob>(), 1, geometry.heads,
+                                                  nullptr));
+  LARDER_RETURN_IF_CODEC_ERROR(StatusOf(run_bytes_dev.Read(run_bytes)));
+  for (size_t level = 0; level < levels.size(); ++level) {
+    LARDER_RETURN_IF_CODEC_ERROR(StatusOf(rooms[level].Read(levels[level])));
+    levels[level].resize(std::min<size_t>(run_bytes[level], levels[level].size()));
+  }
+  return {};
 }
 
 CodecStatus DecodeLosslessOnDevice(const PlaneGeometry& geometry, const std::vector<uint8_t>& run,

@@ -1,4 +1,4 @@
-// The layout that the byte runs of all codecs share; the codecs' pages in docs/formats/ describe
+// The layout that the byte runs of all codecs share, which their pages in docs/formats/ describe.
 // it.
 //
 //   run       = plane header, directory, stream*     ; the header's size follows from the geometry

@@ -159,6 +159,35 @@ void CheckRange(const Input& input, std::span<const uint8_t> whole) {
   }
 }
 
+// What was decoded, encoded again: all paths write the same bytes, and they decode.
+void CheckEncode(const Input& input, std::span<const uint8_t> plane) {
+  std::vector<std::vector<uint8_t>> first;
+  for (const CpuPath path : AvailableCpuPaths()) {
+    const std::unique_ptr<Codec> codec = MakeLarderCodec(input.model->profile, path);
+    std::vector<std::vector<uint8_t>> runs(2);
+    std::vector<LevelOutput> outputs(2);
+    for (uint32_t level = 0; level < 2; ++level) {
+      runs[level].resize(codec->LevelBytesMax(input.geometry, level));
+      outputs[level].room = runs[level];
+    }
+    CodecScratch scratch;
+    Require(codec->EncodePlane(input.geometry, input.place, plane, outputs, scratch).ok(),
+            "what was decoded is encoded");
+    for (uint32_t level = 0; level < 2; ++level) {
+      runs[level].resize(outputs[level].bytes);
+    }
+    Require(first.empty() || runs == first, "all paths encode the same bytes");
+    first = runs;
+    const std::vector<std::span<const uint8_t>> views(runs.begin(), runs.end());
+    std::vector<uint8_t> decoded(plane.size());
+    Require(codec
+                ->DecodePlane(input.geometry, input.place, views, PlaneRange::Whole(input.geometry),
+                              decoded, scratch)
+                .ok(),
+            "what was encoded decodes");
+  }
+}
+
 }  // namespace
 }  // namespace larder
 
@@ -175,6 +204,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   Require(DecodeWarp(input, decoded) == status.ok(), "the lanes agree");
   Require(!status.ok() || decoded == expected, "the lanes decode the same values");
-  if (status.ok()) CheckRange(input, expected);
+  if (status.ok()) {
+    CheckRange(input, expected);
+    CheckEncode(input, expected);
+  }
   return 0;
 }

@@ -29,9 +29,6 @@ uint32_t LargestCode(const PlanePlace& place) {
 size_t HeaderBytes(const PlaneGeometry& geometry) {
   return (sizeof(uint32_t) + geometry.filled_tokens * sizeof(uint16_t) + 3) / 4 * 4;
 }
-uint16_t LoadLargest(std::span<const uint8_t> header, uint32_t token) {
-  return LoadU16(header.data() + sizeof(uint32_t) + token * sizeof(uint16_t));
-}
 
 size_t Symbols(const PlaneGeometry& geometry) {
   return size_t{geometry.filled_tokens} * geometry.head_dim;
@@ -113,10 +110,11 @@ class CachegenCodec : public Codec {
 
     RunWriter writer(levels[0].room, HeaderBytes(geometry), geometry.heads);
     const uint32_t largest_code = LargestCode(place);
-    WriteHeader(geometry, largest_code, elements.data(), writer.header());
+    float largest[kCodecTokensMax];
+    WriteHeader(geometry, largest_code, elements.data(), largest, writer.header());
     for (uint32_t head = 0; head < geometry.heads; ++head) {
-      Quantise(geometry, largest_code, writer.header(),
-               elements.data() + head * geometry.HeadBytes(), symbols);
+      Quantise(geometry, largest_code, largest, elements.data() + head * geometry.HeadBytes(),
+               symbols);
       writer.EndHead(EncodeHead(geometry, symbols, tables, writer.rest()));
     }
     levels[0].bytes = writer.bytes();
@@ -167,30 +165,31 @@ class CachegenCodec : public Codec {
     uint8_t* to;
   };
 
+  // Finds the largest magnitude of each token. What is written is never read again: others may be
+  // able to write there.
   static void WriteHeader(const PlaneGeometry& geometry, uint32_t largest_code,
-                          const uint8_t* elements, std::span<uint8_t> header) {
+                          const uint8_t* elements, float* largest, std::span<uint8_t> header) {
     std::memset(header.data(), 0, header.size());
     StoreU32(header.data(), largest_code);
     for (uint32_t token = 0; token < geometry.filled_tokens; ++token) {
-      float largest = 0;
+      largest[token] = 0;
       for (uint32_t head = 0; head < geometry.heads; ++head) {
         const size_t first = (size_t{head} * geometry.tokens + token) * geometry.head_dim;
         for (uint32_t channel = 0; channel < geometry.head_dim; ++channel) {
           const float value = ElementAt(geometry, elements, first + channel);
-          largest = std::max(largest, value < 0 ? -value : value);
+          largest[token] = std::max(largest[token], value < 0 ? -value : value);
         }
       }
       StoreU16(header.data() + sizeof(uint32_t) + token * sizeof(uint16_t),
-               static_cast<uint16_t>(ElementFromFloat(geometry.element, largest)));
+               static_cast<uint16_t>(ElementFromFloat(geometry.element, largest[token])));
     }
   }
 
-  static void Quantise(const PlaneGeometry& geometry, uint32_t largest_code,
-                       std::span<const uint8_t> header, const uint8_t* elements,
-                       std::span<uint8_t> symbols) {
+  static void Quantise(const PlaneGeometry& geometry, uint32_t largest_code, const float* largest,
+                       const uint8_t* elements, std::span<uint8_t> symbols) {
     for (uint32_t token = 0; token < geometry.filled_tokens; ++token) {
-      const float largest = ElementToFloat(geometry.element, LoadLargest(header, token));
-      const float factor = largest == 0 ? 0 : static_cast<float>(largest_code) / largest;
+      const float factor =
+          largest[token] == 0 ? 0 : static_cast<float>(largest_code) / largest[token];
       for (uint32_t channel = 0; channel < geometry.head_dim; ++channel) {
         const size_t i = size_t{token} * geometry.head_dim + channel;
         symbols[i] =
@@ -206,8 +205,9 @@ class CachegenCodec : public Codec {
     for (uint32_t channel = 0; channel < dim; ++channel) {
       std::array<uint32_t, kSymbolsMax> counts = {};
       for (size_t i = channel; i < symbols.size(); i += dim) ++counts[symbols[i]];
-      uint8_t* distribution = room.data() + channel * kDistributionBytes;
+      uint8_t distribution[kDistributionBytes];
       StoreDistribution(counts, geometry.filled_tokens, distribution);
+      std::memcpy(room.data() + channel * kDistributionBytes, distribution, kDistributionBytes);
       SymbolTable table;
       TableOf(distribution, table);
       BuildEncodeTable(table, &tables[channel]);
@@ -232,14 +232,18 @@ class CachegenCodec : public Codec {
   static CodecStatus ReadLargest(const PlaneGeometry& geometry, std::span<const uint8_t> run,
                                  float* largest) {
     for (uint32_t token = 0; token < geometry.filled_tokens; ++token) {
-      const uint32_t bits = LoadLargest(run, token);
+      const size_t at = sizeof(uint32_t) + token * sizeof(uint16_t);
+      const uint32_t bits = LoadU16(run.data() + at);
       const uint32_t magnitude_bits =
           static_cast<uint32_t>(8 * CodecElementBytes(geometry.element) - 1);
       largest[token] = ElementToFloat(geometry.element, bits);
       if (bits >> magnitude_bits != 0 || !IsFiniteFloat(largest[token])) {
-        return CorruptCodecBytes("cachegen run: a token's largest magnitude",
-                                 sizeof(uint32_t) + token * sizeof(uint16_t));
+        return CorruptCodecBytes("cachegen run: a token's largest magnitude", at);
       }
+    }
+    const size_t end = sizeof(uint32_t) + geometry.filled_tokens * sizeof(uint16_t);
+    if (end < HeaderBytes(geometry) && LoadU16(run.data() + end) != 0) {
+      return CorruptCodecBytes("cachegen run: padding is not zero", end);
     }
     return {};
   }

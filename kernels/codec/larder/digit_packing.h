@@ -18,10 +18,23 @@ LARDER_HD constexpr uint32_t PackedFraction(uint32_t value) {
   return value + ((value * 13 + kDigitValues - 1) * 270 >> 16);
 }
 
-// What to multiply a fraction with so that digit `place` is the next one out.
+// The digits plus one, by refinement level, of what is left of an index: 0 to 26, and zeroes up
+// to 31.
+using DigitsOfRests = std::array<std::array<uint8_t, 32>, kDigitLevels>;
+alignas(32) inline constexpr DigitsOfRests kDigitsOfRests = [] {
+  DigitsOfRests digits = {};
+  for (uint32_t rest = 0; rest < kFineSteps; ++rest) {
+    digits[0][rest] = static_cast<uint8_t>(rest / 9);
+    digits[1][rest] = static_cast<uint8_t>(rest / 3 % 3);
+    digits[2][rest] = static_cast<uint8_t>(rest % 3);
+  }
+  return digits;
+}();
+
+// What to multiply a fraction with so that digit `place` is the next one out: 3^place. Not a table,
+// which a GPU would keep in memory.
 LARDER_HD constexpr uint32_t DigitMultiplier(uint32_t place) {
-  constexpr uint32_t kPowers[kDigitsInByte] = {1, 3, 9, 27, 81};
-  return kPowers[place];
+  return (place & 1 ? 3u : 1u) * (place & 2 ? 9u : 1u) * (place & 4 ? 81u : 1u);
 }
 
 // The digit of a fraction that was multiplied.

@@ -31,6 +31,7 @@ void HeadEncoder::CutScratch(ScratchCutter& cutter) {
   symbols_.rests = cutter.Cut<uint8_t>(DigitBlocks(tokens * groups) * kDigitsInByte * kLanes);
   outside_ = cutter.Cut<uint32_t>(tokens * groups);
   counts_ = cutter.Cut<SymbolCounts>(Inline() ? dim : 0);
+  symbol_counts_ = cutter.Cut<int16_t>(Inline() ? dim * kSymbolsMax : 0);
   coded_room_ = cutter.Cut<uint8_t>(StreamBytesMax(tokens * groups));
   stored_parameters_ =
       cutter.Cut<uint8_t>(Inline() ? InlineParameterBytes(context_.geometry->head_dim) : 0);
@@ -56,17 +57,19 @@ void HeadEncoder::Quantise(uint32_t head, const uint8_t* elements) {
 }
 
 void HeadEncoder::DeriveParameters() {
-  ChannelStatistics statistics;
+  ChannelSums sums;
   FloatRow row;
   for (uint32_t token = shape_.exact_tokens; token < shape_.tokens; ++token) {
     LoadUnrotated(*kernels_, shape_, elements_, token, &row);
-    statistics.SeeMagnitudes(row, shape_.head_dim);
+    kernels_->see_magnitudes(row, shape_.head_dim, &sums);
   }
+  const float scale = ScaleOf(sums, shape_.head_dim);
   for (uint32_t token = shape_.exact_tokens; token < shape_.tokens; ++token) {
     LoadUnrotated(*kernels_, shape_, elements_, token, &row);
-    statistics.Add(row, shape_.head_dim);
+    kernels_->add_scaled(row, shape_.head_dim, scale, &sums);
   }
-  inline_parameters_ = statistics.Derive(shape_.head_dim);
+  inline_parameters_ =
+      DeriveInlineParameters(sums, shape_.tokens - shape_.exact_tokens, shape_.head_dim);
   // What was derived is within bounds.
   (void)inline_parameters_.Expand(shape_.head_dim, context_.profile->family(), &parameters_);
   // The tables are not chosen yet: every symbol may occur.
@@ -75,11 +78,18 @@ void HeadEncoder::DeriveParameters() {
 
 void HeadEncoder::CountSymbols() {
   const uint32_t dim = shape_.head_dim;
-  std::fill(counts_.begin(), counts_.end(), SymbolCounts{});
+  std::fill(symbol_counts_.begin(), symbol_counts_.end(), 0);
   for (size_t row = 0; row < symbols_.base.size(); row += dim) {
     for (uint32_t channel = 0; channel < dim; ++channel) {
-      const int32_t index = symbols_.base[row + channel] - kBaseSymbolMax;
-      ++counts_[channel][static_cast<size_t>(index < 0 ? -index : index)];
+      ++symbol_counts_[channel * kSymbolsMax + symbols_.base[row + channel]];
+    }
+  }
+  for (uint32_t channel = 0; channel < dim; ++channel) {
+    const int16_t* const of_zero = &symbol_counts_[channel * kSymbolsMax + kBaseSymbolMax];
+    counts_[channel][0] = of_zero[0];
+    for (int32_t index = 1; index <= kBaseSymbolMax; ++index) {
+      counts_[channel][static_cast<size_t>(index)] =
+          static_cast<int16_t>(of_zero[index] + of_zero[-index]);
     }
   }
 }

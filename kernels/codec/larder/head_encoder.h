@@ -53,8 +53,9 @@ class HeadEncoder {
 
   // Scratch memory.
   HeadSymbols symbols_;
-  std::span<uint32_t> outside_;  // [token][group], a bit a channel
-  std::span<SymbolCounts> counts_;
+  std::span<uint32_t> outside_;       // [token][group], a bit a channel
+  std::span<SymbolCounts> counts_;    // [channel]
+  std::span<int16_t> symbol_counts_;  // [channel][symbol]
   std::span<uint8_t> coded_room_;
   std::span<uint8_t> stored_parameters_;
   std::span<uint32_t> patch_indices_;

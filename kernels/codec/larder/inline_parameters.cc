@@ -61,46 +61,28 @@ CodecStatus InlineParameters::Expand(uint32_t head_dim, const TableFamily& famil
   return {};
 }
 
-void ChannelStatistics::SeeMagnitudes(const FloatRow& row, uint32_t head_dim) {
-  for (uint32_t channel = 0; channel < head_dim; ++channel) {
-    const uint32_t bits = BitsFromFloat(row.value[channel]) & 0x7fffffff;
-    const bool finite = bits < 0x7f800000;
-    magnitude_bits_ = std::max(magnitude_bits_, finite ? bits : 0);
-  }
-}
-
-float ChannelStatistics::Scale() const {
-  // The largest value's exponent, held where the scale and its inverse are normal floats.
-  const int32_t exponent =
-      std::clamp<int32_t>(static_cast<int32_t>(magnitude_bits_ >> 23) - 127, -64, 64);
+float ScaleOf(const ChannelSums& sums, uint32_t head_dim) {
+  const uint32_t largest =
+      *std::max_element(sums.magnitude_bits.begin(), sums.magnitude_bits.begin() + head_dim);
+  // Its exponent, held where the scale and its inverse are normal floats.
+  const int32_t exponent = std::clamp<int32_t>(static_cast<int32_t>(largest >> 23) - 127, -64, 64);
   return PowerOfTwoTimes(0, kScaledBits - 1 - exponent);
 }
 
-void ChannelStatistics::Add(const FloatRow& row, uint32_t head_dim) {
-  const float scale = Scale();
-  constexpr float kLimit = 1 << kScaledBits;
-  ++count_;
-  for (uint32_t channel = 0; channel < head_dim; ++channel) {
-    const float scaled = MultiplyRounded(row.value[channel], scale);
-    const bool counts = scaled < kLimit && scaled > -kLimit;
-    const int32_t value = counts ? RoundToInteger(scaled) : 0;
-    sum_[channel] += value;
-    squares_[channel] += static_cast<uint64_t>(int64_t{value} * value);
-  }
-}
-
-InlineParameters ChannelStatistics::Derive(uint32_t head_dim) const {
+InlineParameters DeriveInlineParameters(const ChannelSums& sums, uint32_t count,
+                                        uint32_t head_dim) {
   InlineParameters result = {};
-  if (count_ == 0) {
+  if (count == 0) {
     return result;
   }
-  const int32_t log_count = LogOf(count_);
-  const int32_t log_scale = (static_cast<int32_t>(BitsFromFloat(Scale()) >> 23) - 127) * kLogUnit;
+  const int32_t log_count = LogOf(count);
+  const int32_t log_scale =
+      (static_cast<int32_t>(BitsFromFloat(ScaleOf(sums, head_dim)) >> 23) - 127) * kLogUnit;
   // Variances times count squared: below 2^9 x 2^49 for 512 values of 20 bits.
   std::array<uint64_t, kCodecHeadDimMax> spread;
   for (uint32_t channel = 0; channel < head_dim; ++channel) {
-    spread[channel] =
-        count_ * squares_[channel] - static_cast<uint64_t>(sum_[channel] * sum_[channel]);
+    spread[channel] = count * sums.squares[channel] -
+                      static_cast<uint64_t>(sums.sum[channel] * sums.sum[channel]);
   }
   for (uint32_t group = 0; group < head_dim / kLanes; ++group) {
     uint64_t total = 0;
@@ -122,7 +104,7 @@ InlineParameters ChannelStatistics::Derive(uint32_t head_dim) const {
       const uint32_t index = step + static_cast<uint32_t>(octaves) * kStepsPerOctave;
       // sum / (count x scale) in units of kMeanUnit fine steps; the sum is exact in a double only,
       // so it is divided as an integer.
-      const float mean = static_cast<float>(sum_[channel] / int64_t{count_});
+      const float mean = static_cast<float>(sums.sum[channel] / int64_t{count});
       const float inverse_scale = PowerOfTwoTimes(0, -log_scale / kLogUnit);
       const float units =
           MultiplyRounded(MultiplyRounded(mean, inverse_scale),

@@ -29,28 +29,11 @@ struct InlineParameters {
                      HeadParameters* parameters) const;
 };
 
-// Sums over the coded tokens of a head, a channel.
-class ChannelStatistics {
- public:
-  ChannelStatistics() = default;
+// The power of two that values are multiplied with before they are added up; after all magnitudes.
+float ScaleOf(const ChannelSums& sums, uint32_t head_dim);
 
-  // First all rows are seen for their largest magnitude, then all are added.
-  void SeeMagnitudes(const FloatRow& row, uint32_t head_dim);
-  void Add(const FloatRow& row, uint32_t head_dim);
-
-  // Steps, octaves and means; table 0 everywhere, until the symbols are known.
-  InlineParameters Derive(uint32_t head_dim) const;
-
- private:
-  // Values are scaled by a power of two so that the largest has so many bits.
-  static constexpr int32_t kScaledBits = 20;
-
-  float Scale() const;
-
-  uint32_t magnitude_bits_ = 0;  // of the largest finite value, as a float's
-  uint32_t count_ = 0;
-  std::array<int64_t, kCodecHeadDimMax> sum_ = {};
-  std::array<uint64_t, kCodecHeadDimMax> squares_ = {};
-};
+// Steps, octaves and means from the sums of `count` rows; table 0 everywhere, until the symbols are
+// known.
+InlineParameters DeriveInlineParameters(const ChannelSums& sums, uint32_t count, uint32_t head_dim);
 
 }  // namespace larder

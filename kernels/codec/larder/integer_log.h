@@ -1,20 +1,16 @@
 // Logarithms in integers, the same on every machine.
 #pragma once
 
+#include <bit>
 #include <cstdint>
-
-#include "kernels/codec/host_device.h"
 
 namespace larder {
 
 inline constexpr int32_t kLogUnit = 32;
 
 // floor(log2(value) x 32). REQUIRES: value != 0.
-LARDER_HD constexpr int32_t LogOf(uint64_t value) {
-  int32_t whole = 0;
-  for (uint64_t rest = value; rest > 1; rest >>= 1) {
-    ++whole;
-  }
+constexpr int32_t LogOf(uint64_t value) {
+  const int32_t whole = static_cast<int32_t>(std::bit_width(value)) - 1;
   // The significand in 2^31 to 2^32 - 1; each squaring doubles its logarithm.
   uint64_t significand = whole > 31 ? value >> (whole - 31) : value << (31 - whole);
   int32_t result = whole;

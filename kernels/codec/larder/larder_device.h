@@ -6,7 +6,7 @@
 // Runs on the device are hostile like any other bytes: the kernel checks each field before its use
 // and reports a fault per head.
 //
-// The planning function needs no CUDA; the launch is in larder_device.cu.
+// The planning functions need no CUDA; the launches are in larder_device.cu.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 
 #include "kernels/codec/codec_status.h"
 #include "kernels/codec/larder/warp_decode.h"
+#include "kernels/codec/larder/warp_encode.h"
 #include "kernels/codec/larder/warp_profile.h"
 
 struct CUstream_st;  // cudaStream_t is a pointer to it
@@ -42,5 +43,25 @@ CodecStatus PlanLarderDecode(const LarderProfile& profile, const PlaneGeometry& 
 CodecStatus LaunchLarderDecode(const WarpProfile& profile_dev, CodecElement element,
                                const WarpDecodeJob* jobs_dev, uint32_t count, uint32_t heads,
                                HeadFault* faults_dev, CUstream_st* stream);
+
+// Bytes of device memory that encoding a plane works in, a multiple of 16.
+size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry);
+
+// Makes the job that encodes a plane with the parameters of the profile, which must have some: the
+// bytes are those that the CPU writes.
+//   from_dev       where token 0 of the first head is; aligned to an element
+//   head_stride    bytes from there to token 0 of the next head
+//   levels_dev     the first levels, LevelBytesMax of room each, aligned to 4 bytes
+//   run_bytes_dev  [levels_dev.size()] becomes the size of each run
+//   workspace_dev  LarderEncodeWorkspaceBytes, aligned to 16 bytes
+CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& geometry,
+                             const PlanePlace& place, const TokenSources& from_dev,
+                             size_t head_stride, std::span<uint8_t* const> levels_dev,
+                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job);
+
+// Encodes on the caller's stream. profile_dev, jobs_dev and heads as in LaunchLarderDecode.
+CodecStatus LaunchLarderEncode(const WarpProfile& profile_dev, CodecElement element,
+                               const WarpEncodeJob* jobs_dev, uint32_t count, uint32_t heads,
+                               CUstream_st* stream);
 
 }  // namespace larder

@@ -1,6 +1,18 @@
 #include "kernels/codec/larder/larder_device.h"
 
 namespace larder {
+namespace {
+
+// Whether every element of every token of every head is aligned.
+template <typename Byte>
+bool AreAligned(const TokenPlaces<Byte>& places, size_t head_stride, size_t element_bytes) {
+  return reinterpret_cast<uintptr_t>(places.base) % element_bytes == 0 &&
+         places.token_stride % element_bytes == 0 && places.block_stride % element_bytes == 0 &&
+         head_stride % element_bytes == 0 &&
+         (places.block_table == nullptr || places.block_tokens != 0);
+}
+
+}  // namespace
 
 CodecStatus PlanLarderDecode(const LarderProfile& profile, const PlaneGeometry& geometry,
                              const PlanePlace& place,
@@ -13,11 +25,7 @@ CodecStatus PlanLarderDecode(const LarderProfile& profile, const PlaneGeometry& 
   if (levels_dev.empty() || levels_dev.size() > kLarderLevels) {
     return InvalidCodecArgument("levels: none, or more than the codec has");
   }
-  const size_t element_bytes = CodecElementBytes(geometry.element);
-  const bool aligned = reinterpret_cast<uintptr_t>(to_dev.base) % element_bytes == 0 &&
-                       to_dev.token_stride % element_bytes == 0 &&
-                       to_dev.block_stride % element_bytes == 0 && head_stride % element_bytes == 0;
-  if (!aligned || (to_dev.block_table != nullptr && to_dev.block_tokens == 0)) {
+  if (!AreAligned(to_dev, head_stride, CodecElementBytes(geometry.element))) {
     return InvalidCodecArgument("destination: not aligned to elements, or blocks of no tokens");
   }
   job = {};
@@ -37,6 +45,50 @@ CodecStatus PlanLarderDecode(const LarderProfile& profile, const PlaneGeometry& 
   job.range = range;
   job.destination = to_dev;
   job.head_stride = head_stride;
+  return {};
+}
+
+size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry) {
+  HeadSizes sizes;
+  sizes.head_dim = geometry.head_dim;
+  sizes.element_bytes = static_cast<uint32_t>(CodecElementBytes(geometry.element));
+  sizes.tokens = geometry.filled_tokens;
+  return geometry.heads * WarpWorkspace(sizes).bytes;
+}
+
+CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& geometry,
+                             const PlanePlace& place, const TokenSources& from_dev,
+                             size_t head_stride, std::span<uint8_t* const> levels_dev,
+                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job) {
+  LARDER_RETURN_IF_CODEC_ERROR(geometry.Validate());
+  LARDER_RETURN_IF_CODEC_ERROR(profile.Check(geometry, place));
+  if (!profile.HasParameters()) {
+    return InvalidCodecArgument("profile: without parameters, which the kernels need to encode");
+  }
+  if (levels_dev.empty() || levels_dev.size() > kLarderLevels) {
+    return InvalidCodecArgument("levels: none, or more than the codec has");
+  }
+  if (!AreAligned(from_dev, head_stride, CodecElementBytes(geometry.element))) {
+    return InvalidCodecArgument("source: not aligned to elements, or blocks of no tokens");
+  }
+  if (reinterpret_cast<uintptr_t>(workspace_dev) % 16 != 0) {
+    return InvalidCodecArgument("workspace: not aligned to 16 bytes");
+  }
+  job = {};
+  for (size_t level = 0; level < levels_dev.size(); ++level) {
+    if (reinterpret_cast<uintptr_t>(levels_dev[level]) % kStreamAlignment != 0) {
+      return InvalidCodecArgument("levels: a run is not aligned to 4 bytes");
+    }
+    job.levels[level] = levels_dev[level];
+  }
+  job.source = from_dev;
+  job.head_stride = head_stride;
+  job.heads = geometry.heads;
+  job.filled_tokens = geometry.filled_tokens;
+  job.place = place;
+  job.level_count = static_cast<uint32_t>(levels_dev.size());
+  job.run_bytes = run_bytes_dev;
+  job.workspace = workspace_dev;
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/codec/larder/row_kernels.h"
 
+#include <algorithm>
+
 #include "kernels/codec/element_convert.h"
 #include "kernels/codec/larder/digit_packing.h"
 #include "kernels/codec/run_layout.h"
@@ -53,6 +55,24 @@ void Rotate(const RotationView& rotation, uint32_t token, bool back, FloatRow* r
   }
 }
 
+void SeeMagnitudes(const FloatRow& row, uint32_t head_dim, ChannelSums* sums) {
+  for (uint32_t channel = 0; channel < head_dim; ++channel) {
+    const uint32_t bits = BitsFromFloat(row.value[channel]) & 0x7fffffff;
+    const uint32_t finite = bits < 0x7f800000 ? bits : 0;
+    sums->magnitude_bits[channel] = std::max(sums->magnitude_bits[channel], finite);
+  }
+}
+
+void AddScaled(const FloatRow& row, uint32_t head_dim, float scale, ChannelSums* sums) {
+  for (uint32_t channel = 0; channel < head_dim; ++channel) {
+    const float scaled = MultiplyRounded(row.value[channel], scale);
+    const bool counts = scaled < kScaledLimit && scaled > -kScaledLimit;
+    const int64_t value = counts ? RoundToInteger(scaled) : 0;
+    sums->sum[channel] += value;
+    sums->squares[channel] += static_cast<uint64_t>(value * value);
+  }
+}
+
 void Quantise(const FloatRow& row, const HeadParameters& parameters, uint32_t head_dim,
               uint8_t* base, uint8_t* rests, uint32_t* outside) {
   for (uint32_t group = 0; group < head_dim / kLanes; ++group) {
@@ -81,8 +101,8 @@ void Pack(const uint8_t* rests, size_t blocks, uint32_t level, uint8_t* digits) 
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
       uint32_t value = 0;
       for (uint32_t place = 0; place < kDigitsInByte; ++place) {
-        const uint32_t rest = rests[(block * kDigitsInByte + place) * kLanes + lane];
-        value = value * 3 + rest / kDigitWeight[level] % 3;
+        const uint8_t rest = rests[(block * kDigitsInByte + place) * kLanes + lane];
+        value = value * 3 + kDigitsOfRests[level][rest];
       }
       digits[block * kLanes + lane] = static_cast<uint8_t>(PackedFraction(value));
     }
@@ -117,7 +137,8 @@ void Reconstruct(const uint8_t* base, const DigitStreams& digits, uint32_t level
 }  // namespace
 
 const RowKernels& ScalarRowKernels() {
-  static constexpr RowKernels kKernels = {Load, Rotate, Quantise, Pack, Reconstruct, Store};
+  static constexpr RowKernels kKernels = {Load,     Rotate, SeeMagnitudes, AddScaled,
+                                          Quantise, Pack,   Reconstruct,   Store};
   return kKernels;
 }
 

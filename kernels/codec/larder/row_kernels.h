@@ -24,10 +24,24 @@ inline constexpr uint8_t kRestMiddle = kFineSteps / 2;
 // The refinement levels of a head: kLanes bytes for every kDigitsInByte rows.
 using DigitStreams = std::array<const uint8_t*, kDigitLevels>;
 
+// What the spread of a head's channels is computed from. Values are scaled by a power of two so
+// that the largest has kScaledBits bits; sums of integers are the same in any order.
+inline constexpr int32_t kScaledBits = 20;
+inline constexpr float kScaledLimit = 1 << kScaledBits;
+struct ChannelSums {
+  alignas(64) std::array<uint32_t, kCodecHeadDimMax> magnitude_bits = {};  // largest finite value
+  alignas(64) std::array<int64_t, kCodecHeadDimMax> sum = {};
+  alignas(64) std::array<uint64_t, kCodecHeadDimMax> squares = {};
+};
+
 struct RowKernels {
   void (*load)(CodecElement element, const uint8_t* elements, uint32_t head_dim, FloatRow* row);
   // Turns the row by the angles of `token`, or back.
   void (*rotate)(const RotationView& rotation, uint32_t token, bool back, FloatRow* row);
+  // The largest finite magnitude of each channel so far.
+  void (*see_magnitudes)(const FloatRow& row, uint32_t head_dim, ChannelSums* sums);
+  // Sums of the values times `scale`, rounded; what is not below kScaledLimit counts as zero.
+  void (*add_scaled)(const FloatRow& row, uint32_t head_dim, float scale, ChannelSums* sums);
   // Base symbols, and the fine steps within them; outside: a bit for each channel that its table
   // cannot express.
   void (*quantise)(const FloatRow& row, const HeadParameters& parameters, uint32_t head_dim,

@@ -188,6 +188,43 @@ LARDER_TARGET_AVX2 void Pack(const uint8_t* rests, size_t blocks, uint32_t level
   }
 }
 
+LARDER_TARGET_AVX2 void SeeMagnitudes(const FloatRow& row, uint32_t head_dim, ChannelSums* sums) {
+  const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
+  const __m256i infinity = _mm256_set1_epi32(0x7f800000);
+  for (uint32_t channel = 0; channel < head_dim; channel += kFloats) {
+    const __m256i bits = _mm256_and_si256(LoadWhole(&row.value[channel]), magnitude);
+    const __m256i finite = _mm256_and_si256(bits, _mm256_cmpgt_epi32(infinity, bits));
+    __m256i* const largest = reinterpret_cast<__m256i*>(&sums->magnitude_bits[channel]);
+    _mm256_store_si256(largest, _mm256_max_epu32(_mm256_load_si256(largest), finite));
+  }
+}
+
+// Sums of 4 channels.
+LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE void AddFour(__m128i values, uint32_t channel,
+                                                     ChannelSums* sums) {
+  const __m256i wide = _mm256_cvtepi32_epi64(values);
+  __m256i* const sum = reinterpret_cast<__m256i*>(&sums->sum[channel]);
+  __m256i* const squares = reinterpret_cast<__m256i*>(&sums->squares[channel]);
+  _mm256_store_si256(sum, _mm256_add_epi64(_mm256_load_si256(sum), wide));
+  _mm256_store_si256(squares,
+                     _mm256_add_epi64(_mm256_load_si256(squares), _mm256_mul_epi32(wide, wide)));
+}
+
+LARDER_TARGET_AVX2 void AddScaled(const FloatRow& row, uint32_t head_dim, float scale,
+                                  ChannelSums* sums) {
+  const __m256 limit = _mm256_set1_ps(kScaledLimit);
+  for (uint32_t channel = 0; channel < head_dim; channel += kFloats) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_load_ps(&row.value[channel]), _mm256_set1_ps(scale));
+    const __m256 magnitude =
+        _mm256_and_ps(scaled, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX)));
+    const __m256 counted = _mm256_and_ps(scaled, _mm256_cmp_ps(magnitude, limit, _CMP_LT_OQ));
+    const __m256i values =
+        _mm256_cvtps_epi32(_mm256_round_ps(counted, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    AddFour(_mm256_castsi256_si128(values), channel, sums);
+    AddFour(_mm256_extracti128_si256(values, 1), channel + 4, sums);
+  }
+}
+
 // The digits 0 to 2 of 16 lanes, in 16 bits.
 LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE __m256i Unpack(const uint8_t* bytes, __m256i multiplier) {
   const __m256i moved =
@@ -242,7 +279,8 @@ LARDER_TARGET_AVX2 void Reconstruct(const uint8_t* base, const DigitStreams& dig
 }  // namespace
 
 const RowKernels& Avx2RowKernels() {
-  static constexpr RowKernels kKernels = {Load, Rotate, Quantise, Pack, Reconstruct, Store};
+  static constexpr RowKernels kKernels = {Load,     Rotate, SeeMagnitudes, AddScaled,
+                                          Quantise, Pack,   Reconstruct,   Store};
   return kKernels;
 }
 

@@ -121,20 +121,9 @@ LARDER_TARGET_AVX512 void Quantise(const FloatRow& row, const HeadParameters& pa
   }
 }
 
-// The digit of each refinement level of the rests 0 to 26, then zeroes.
-alignas(32) constexpr std::array<std::array<uint8_t, 32>, kDigitLevels> kDigitOfRest = [] {
-  std::array<std::array<uint8_t, 32>, kDigitLevels> digits = {};
-  for (uint32_t rest = 0; rest < kFineSteps; ++rest) {
-    digits[0][rest] = static_cast<uint8_t>(rest / 9);
-    digits[1][rest] = static_cast<uint8_t>(rest / 3 % 3);
-    digits[2][rest] = static_cast<uint8_t>(rest % 3);
-  }
-  return digits;
-}();
-
 LARDER_TARGET_AVX512 void Pack(const uint8_t* rests, size_t blocks, uint32_t level,
                                uint8_t* digits) {
-  const __m256i table = LoadBytes(kDigitOfRest[level].data());
+  const __m256i table = LoadBytes(kDigitsOfRests[level].data());
   for (size_t block = 0; block < blocks; ++block) {
     __m256i value = _mm256_setzero_si256();
     for (uint32_t place = 0; place < kDigitsInByte; ++place) {
@@ -148,6 +137,42 @@ LARDER_TARGET_AVX512 void Pack(const uint8_t* rests, size_t blocks, uint32_t lev
                                             _mm512_set1_epi16(kDigitValues - 1));
     const __m512i extra = _mm512_mulhi_epu16(scaled, _mm512_set1_epi16(270));
     StoreBytes(_mm256_add_epi8(value, _mm512_cvtepi16_epi8(extra)), digits + block * kLanes);
+  }
+}
+
+LARDER_TARGET_AVX512 void SeeMagnitudes(const FloatRow& row, uint32_t head_dim, ChannelSums* sums) {
+  const __m512i magnitude = _mm512_set1_epi32(INT32_MAX);
+  const __m512i infinity = _mm512_set1_epi32(0x7f800000);
+  for (uint32_t channel = 0; channel < head_dim; channel += kFloats) {
+    const __m512i bits = _mm512_and_si512(_mm512_load_si512(&row.value[channel]), magnitude);
+    const __m512i before = _mm512_load_si512(&sums->magnitude_bits[channel]);
+    const __mmask16 finite = _mm512_cmplt_epu32_mask(bits, infinity);
+    _mm512_store_si512(&sums->magnitude_bits[channel],
+                       _mm512_mask_max_epu32(before, finite, before, bits));
+  }
+}
+
+// Sums of 8 channels.
+LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE void AddEight(__m256i values, uint32_t channel,
+                                                        ChannelSums* sums) {
+  const __m512i wide = _mm512_cvtepi32_epi64(values);
+  int64_t* const sum = &sums->sum[channel];
+  uint64_t* const squares = &sums->squares[channel];
+  _mm512_store_si512(sum, _mm512_add_epi64(_mm512_load_si512(sum), wide));
+  _mm512_store_si512(squares,
+                     _mm512_add_epi64(_mm512_load_si512(squares), _mm512_mul_epi32(wide, wide)));
+}
+
+LARDER_TARGET_AVX512 void AddScaled(const FloatRow& row, uint32_t head_dim, float scale,
+                                    ChannelSums* sums) {
+  const __m512 limit = _mm512_set1_ps(kScaledLimit);
+  for (uint32_t channel = 0; channel < head_dim; channel += kFloats) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_load_ps(&row.value[channel]), _mm512_set1_ps(scale));
+    const __mmask16 counts = _mm512_cmp_ps_mask(_mm512_abs_ps(scaled), limit, _CMP_LT_OQ);
+    const __m512i values = _mm512_maskz_cvt_roundps_epi32(
+        counts, scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    AddEight(_mm512_castsi512_si256(values), channel, sums);
+    AddEight(_mm512_extracti64x4_epi64(values, 1), channel + 8, sums);
   }
 }
 
@@ -205,7 +230,8 @@ LARDER_TARGET_AVX512 void Reconstruct(const uint8_t* base, const DigitStreams& d
 }  // namespace
 
 const RowKernels& Avx512RowKernels() {
-  static constexpr RowKernels kKernels = {Load, Rotate, Quantise, Pack, Reconstruct, Store};
+  static constexpr RowKernels kKernels = {Load,     Rotate, SeeMagnitudes, AddScaled,
+                                          Quantise, Pack,   Reconstruct,   Store};
   return kKernels;
 }
 

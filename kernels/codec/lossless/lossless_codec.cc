@@ -34,18 +34,24 @@ size_t Rows(const PlaneGeometry& geometry) {
   return size_t{geometry.filled_tokens} * geometry.Groups();
 }
 
-// Memory for one head: what is not written to its place at once.
+// Memory for one head: what is not written to its place at once, and what is read again, because
+// others may be able to write to where the run goes.
 struct EncodeMemory {
   std::span<uint8_t> symbols;  // [row][lane]
-  std::span<uint8_t> room;     // of the entropy coder
   std::span<uint8_t> escapes;
+  std::span<uint8_t> base;   // [channel]
+  std::span<uint8_t> table;  // [channel]
+  std::span<uint8_t> room;   // of the entropy coder
 
   EncodeMemory(const PlaneGeometry& geometry, CodecScratch& scratch) {
     const size_t elements = Rows(geometry) * kLanes;
     const size_t room_bytes = StreamBytesMax(Rows(geometry));
-    const std::span<uint8_t> memory = scratch.Take(2 * elements + room_bytes);
+    const std::span<uint8_t> memory =
+        scratch.Take(2 * elements + 2 * geometry.head_dim + room_bytes);
     symbols = memory.first(elements);
     escapes = memory.subspan(elements, elements);
+    base = memory.subspan(2 * elements, geometry.head_dim);
+    table = memory.subspan(2 * elements + geometry.head_dim, geometry.head_dim);
     room = memory.last(room_bytes);
   }
 };
@@ -87,39 +93,35 @@ class LosslessCodec : public Codec {
     const size_t head_bytes = destination.size() / (range.head_end - range.head_begin);
     const LosslessPath path = ChooseLosslessPath(path_, geometry.element);
     LosslessTask waiting;  // a coded head that another one will be decoded with
+    bool is_waiting = false;
     LosslessChannels channels[2];
-    size_t waiting_count = 0;
     for (uint32_t head = range.head_begin; head < range.head_end; ++head) {
       uint8_t* to = destination.data() + (head - range.head_begin) * head_bytes;
-      std::span<const uint8_t> stream;
-      LARDER_RETURN_IF_CODEC_ERROR(RunView::FindHead(levels[0], 0, geometry.heads, head, stream));
       LosslessTask task;
       LARDER_RETURN_IF_CODEC_ERROR(
-          ParseLosslessHead(geometry, stream, channels[waiting_count], task.head));
+          ParseLosslessHead(geometry, levels[0], head, channels[is_waiting ? 1 : 0], task.head));
       task.window = MakeWindow(geometry, range, to);
       ZeroUnfilled(geometry, range, to);
       if (task.window.token_begin >= task.window.token_end) continue;
       if (task.head.form == LosslessForm::kStored) {
         CopyStored(geometry, task);
-      } else if (waiting_count == 0) {
+      } else if (!is_waiting) {
         waiting = task;
-        waiting_count = 1;
+        is_waiting = true;
       } else {
-        waiting_count = 0;
-        if (!path.decode_pair(waiting, task, tables_->decode)) return Damaged(levels[0], waiting);
+        is_waiting = false;
+        if (!path.decode_pair(waiting, task, tables_->decode)) return Damaged(waiting);
       }
     }
-    if (waiting_count != 0 && !path.decode(waiting, tables_->decode)) {
-      return Damaged(levels[0], waiting);
-    }
+    if (is_waiting && !path.decode(waiting, tables_->decode)) return Damaged(waiting);
     return {};
   }
 
  private:
   // Near the task's head: it may be the one that was decoded with it.
-  static CodecStatus Damaged(std::span<const uint8_t> run, const LosslessTask& task) {
+  static CodecStatus Damaged(const LosslessTask& task) {
     return CorruptCodecBytes("lossless head: symbols or escapes do not end where they should",
-                             static_cast<uint64_t>(task.head.symbols - run.data()));
+                             task.head.stream_at);
   }
 
   static LosslessWindow MakeWindow(const PlaneGeometry& geometry, const PlaneRange& range,
@@ -165,14 +167,14 @@ class LosslessCodec : public Codec {
     const LosslessSplit split = {.from = {.base = source, .token_stride = TokenBytes(geometry)},
                                  .groups = geometry.Groups(),
                                  .filled_tokens = geometry.filled_tokens,
-                                 .base = room.data() + parts.base_at,
-                                 .table = room.data() + parts.table_at,
+                                 .base = memory.base.data(),
+                                 .table = memory.table.data(),
                                  .low = room.data() + parts.low_at,
                                  .planes = room.data() + parts.planes_at,
                                  .symbols = memory.symbols.data()};
     const bool any_escape = ChooseLosslessPath(path_, geometry.element).split(split, *tables_);
     const size_t escapes = any_escape ? CollectEscapes(geometry, source, memory) : 0;
-    const EncodeModel model = {tables_->encode, {split.table, geometry.head_dim}};
+    const EncodeModel model = {tables_->encode, memory.table};
     const size_t symbol_bytes = EncodeStream(path_, model, memory.symbols, memory.room);
     const size_t end = parts.symbols_at + symbol_bytes + escapes;
     const size_t bytes = (end + 3) / 4 * 4;
@@ -182,6 +184,8 @@ class LosslessCodec : public Codec {
     StoreU32(room.data() + kLosslessSymbolBytesAt, static_cast<uint32_t>(symbol_bytes));
     StoreU32(room.data() + kLosslessEscapesAt, static_cast<uint32_t>(escapes));
     StoreU32(room.data() + kLosslessReservedAt, 0);
+    std::memcpy(room.data() + parts.base_at, memory.base.data(), memory.base.size());
+    std::memcpy(room.data() + parts.table_at, memory.table.data(), memory.table.size());
     uint8_t* at = room.data() + parts.symbols_at;
     std::memcpy(at, memory.room.data() + memory.room.size() - symbol_bytes, symbol_bytes);
     std::memcpy(at + symbol_bytes, memory.escapes.data(), escapes);

@@ -44,22 +44,20 @@ CodecStatus PlanLosslessDecode(const PlaneGeometry& geometry, std::span<const ui
     return InvalidCodecArgument("run on the device: not aligned to 4 bytes");
   }
   for (uint32_t i = 0; i < heads; ++i) {
-    std::span<const uint8_t> stream;
-    LARDER_RETURN_IF_CODEC_ERROR(
-        RunView::FindHead(run, 0, geometry.heads, range.head_begin + i, stream));
-    const size_t at = static_cast<size_t>(stream.data() - run.data());
-    if (at % sizeof(uint32_t) != 0) {
-      return CorruptCodecBytes("directory: a head's stream is not aligned to 4 bytes", at);
-    }
     LosslessChannels channels;
     LosslessHead head;
-    LARDER_RETURN_IF_CODEC_ERROR(ParseLosslessHead(geometry, stream, channels, head));
+    LARDER_RETURN_IF_CODEC_ERROR(
+        ParseLosslessHead(geometry, run, range.head_begin + i, channels, head));
+    if (head.stream_at % sizeof(uint32_t) != 0) {
+      return CorruptCodecBytes("directory: a head's stream is not aligned to 4 bytes",
+                               head.stream_at);
+    }
     if (head.form == LosslessForm::kStored) {
       head.elements = OnDevice(head.elements, run, run_dev);
     } else {
       const LosslessParts parts = LosslessPartsOf(geometry);
-      head.base = run_dev + at + parts.base_at;
-      head.table = run_dev + at + parts.table_at;
+      head.base = run_dev + head.stream_at + parts.base_at;
+      head.table = run_dev + head.stream_at + parts.table_at;
       head.low = OnDevice(head.low, run, run_dev);
       head.planes = OnDevice(head.planes, run, run_dev);
       head.symbols = OnDevice(head.symbols, run, run_dev);

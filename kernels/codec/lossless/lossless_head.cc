@@ -39,22 +39,8 @@ CodecStatus ParseChannels(const PlaneGeometry& geometry, std::span<const uint8_t
   return {};
 }
 
-}  // namespace
-
-LosslessParts LosslessPartsOf(const PlaneGeometry& geometry) {
-  const RawSizes raw = SizesOf(geometry.element);
-  const size_t elements = size_t{geometry.filled_tokens} * geometry.head_dim;
-  LosslessParts parts;
-  parts.base_at = kLosslessHeaderBytes;
-  parts.table_at = parts.base_at + geometry.head_dim;
-  parts.low_at = parts.table_at + geometry.head_dim;
-  parts.planes_at = parts.low_at + elements * raw.low;
-  parts.symbols_at = parts.planes_at + elements / 8 * raw.planes;
-  return parts;
-}
-
-CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> stream,
-                              LosslessChannels& channels, LosslessHead& head) {
+CodecStatus ParseStream(const PlaneGeometry& geometry, std::span<const uint8_t> stream,
+                        LosslessChannels& channels, LosslessHead& head) {
   if (stream.size() < kLosslessHeaderBytes) {
     return CorruptCodecBytes("lossless head: shorter than its header", stream.size());
   }
@@ -99,6 +85,30 @@ CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uin
   head.escapes = stream.data() + escapes_at;
   head.escape_count = escapes;
   return {};
+}
+
+}  // namespace
+
+LosslessParts LosslessPartsOf(const PlaneGeometry& geometry) {
+  const RawSizes raw = SizesOf(geometry.element);
+  const size_t elements = size_t{geometry.filled_tokens} * geometry.head_dim;
+  LosslessParts parts;
+  parts.base_at = kLosslessHeaderBytes;
+  parts.table_at = parts.base_at + geometry.head_dim;
+  parts.low_at = parts.table_at + geometry.head_dim;
+  parts.planes_at = parts.low_at + elements * raw.low;
+  parts.symbols_at = parts.planes_at + elements / 8 * raw.planes;
+  return parts;
+}
+
+CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> run,
+                              uint32_t index, LosslessChannels& channels, LosslessHead& head) {
+  std::span<const uint8_t> stream;
+  LARDER_RETURN_IF_CODEC_ERROR(RunView::FindHead(run, 0, geometry.heads, index, stream));
+  head.stream_at = static_cast<size_t>(stream.data() - run.data());
+  CodecStatus status = ParseStream(geometry, stream, channels, head);
+  if (!status.ok()) status.offset += head.stream_at;
+  return status;
 }
 
 }  // namespace larder

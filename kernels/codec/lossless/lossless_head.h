@@ -25,6 +25,7 @@ struct LosslessChannels {
 // A stream whose lengths have been checked. Does not own what it points to.
 struct LosslessHead {
   LosslessForm form = LosslessForm::kStored;
+  size_t stream_at = 0;               // from the run's first byte
   const uint8_t* elements = nullptr;  // stored; the rest: coded
   const uint8_t* base = nullptr;
   const uint8_t* table = nullptr;  // each below kLosslessTables
@@ -53,9 +54,10 @@ inline size_t LosslessHeadBytesMax(const PlaneGeometry& geometry) {
          size_t{geometry.filled_tokens} * geometry.head_dim * CodecElementBytes(geometry.element);
 }
 
-// `stream` is hostile; `head` points into it and into `channels`.
-CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> stream,
-                              LosslessChannels& channels, LosslessHead& head);
+// Finds and checks a head's stream. `run` is hostile; `head` points into it and into `channels`.
+// REQUIRES: geometry.Validate() is OK, index < geometry.heads.
+CodecStatus ParseLosslessHead(const PlaneGeometry& geometry, std::span<const uint8_t> run,
+                              uint32_t index, LosslessChannels& channels, LosslessHead& head);
 
 // Which of a head's filled tokens to write, and where.
 struct LosslessWindow {
@@ -98,7 +100,11 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
   for (uint32_t token = 0; token < window.token_end; ++token) {
     uint8_t* to = window.At(token);
     for (uint32_t channel = 0; channel < window.groups * kLanes; channel += kLanes, ++row) {
-      Values table, symbol, exponent;
+      Values table, symbol, exponent, raw;
+      // First, so that a GPU waits for them while it decodes the symbols.
+      if (to != nullptr) {
+        Lanes::ForEach([&](uint32_t lane) { raw[lane] = LosslessRaw<kElement>(head, row, lane); });
+      }
       // Checked already; on a GPU in the host's copy, so that the remainder keeps a reader of other
       // bytes inside the tables.
       Lanes::ForEach(
@@ -119,8 +125,7 @@ LARDER_HD bool DecodeLosslessHead(const LosslessHead& head, const DecodeTable* t
       if (to == nullptr) continue;
       Lanes::ForEach([&](uint32_t lane) {
         StoreElement<kElement>(to, channel + lane,
-                               Layout::Join(exponent[lane] & Layout::kExponentMask,
-                                            LosslessRaw<kElement>(head, row, lane)));
+                               Layout::Join(exponent[lane] & Layout::kExponentMask, raw[lane]));
       });
     }
   }

@@ -45,12 +45,10 @@ LosslessPath LosslessPathScalar(CodecElement element) {
 
 }  // namespace
 
-LosslessPath ChooseLosslessPath(CpuPath path, CodecElement element) {
+LosslessPath ChooseLosslessPath([[maybe_unused]] CpuPath path, CodecElement element) {
 #if defined(__x86_64__)
   if (path == CpuPath::kAvx512) return LosslessPathAvx512(element);
   if (path == CpuPath::kAvx2) return LosslessPathAvx2(element);
-#else
-  (void)path;
 #endif
   return LosslessPathScalar(element);
 }

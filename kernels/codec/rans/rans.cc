@@ -42,7 +42,7 @@ bool DecodeScalar(const StreamToDecode& stream) {
   return decoder.Finish();
 }
 
-bool DecodeOne(CpuPath path, const StreamToDecode& stream) {
+bool DecodeOne([[maybe_unused]] CpuPath path, const StreamToDecode& stream) {
 #if defined(__x86_64__)
   if (path == CpuPath::kAvx512) return DecodeStreamAvx512(stream);
   if (path == CpuPath::kAvx2) return DecodeStreamAvx2(stream);
@@ -50,7 +50,8 @@ bool DecodeOne(CpuPath path, const StreamToDecode& stream) {
   return DecodeScalar(stream);
 }
 
-SoundPair DecodePair(CpuPath path, const StreamToDecode& first, const StreamToDecode& second) {
+SoundPair DecodePair([[maybe_unused]] CpuPath path, const StreamToDecode& first,
+                     const StreamToDecode& second) {
 #if defined(__x86_64__)
   if (path == CpuPath::kAvx512) return DecodePairAvx512(first, second);
   if (path == CpuPath::kAvx2) return DecodePairAvx2(first, second);
@@ -65,8 +66,8 @@ bool HaveOneShape(const StreamToDecode& a, const StreamToDecode& b) {
 
 }  // namespace
 
-size_t EncodeStream(CpuPath path, const EncodeModel& model, std::span<const uint8_t> symbols,
-                    std::span<uint8_t> room) {
+size_t EncodeStream([[maybe_unused]] CpuPath path, const EncodeModel& model,
+                    std::span<const uint8_t> symbols, std::span<uint8_t> room) {
 #if defined(__x86_64__)
   if (path == CpuPath::kAvx512) return EncodeStreamAvx512(model, symbols, room);
   if (path == CpuPath::kAvx2) return EncodeStreamAvx2(model, symbols, room);

@@ -195,6 +195,37 @@ TEST(LarderCodecTest, EachLevelRefinesTheOneBefore) {
   }
 }
 
+// Latent attention: 512 channels that are not rotated and 64 that are, one plane a layer.
+TEST(LarderCodecTest, LatentsWithRotatedChannelsAtTheirEnd) {
+  SeededRandom random(11);
+  const PlaneGeometry geometry = {.heads = 1, .tokens = 64, .filled_tokens = 64, .head_dim = 576};
+  ProfileContents contents;
+  contents.layers = 1;
+  contents.planes_per_layer = 1;
+  contents.heads = 1;
+  contents.head_dim = geometry.head_dim;
+  contents.rotation = {RopeStyle::kInterleaved, 512, 32};
+  contents.turns.assign(32, uint64_t{1} << 60);
+  contents.tables.assign(DefaultTables().begin(), DefaultTables().end());
+  contents.steps.assign(geometry.head_dim, 150);
+  contents.channel_tables.assign(geometry.head_dim, kDefaultScales - 2);
+  contents.means.assign(geometry.head_dim, 0);
+  const PlanePlace place = {.kind = PlaneKind::kLatent, .first_token = 64};
+  const std::vector<uint8_t> plane = RandomPlane(random, geometry, PlaneContent::kChannels);
+  const auto codec = MakeLarderCodec(ParseProfile(contents), BestCpuPath());
+  const Runs runs = EncodeLevels(*codec, geometry, place, plane, kLarderLevels);
+  EXPECT_GT(runs[1].size(), DirectoryBytes(1));
+  std::vector<uint8_t> decoded;
+  ASSERT_TRUE(DecodeLevels(*codec, geometry, place, runs, kLarderLevels,
+                           PlaneRange::Whole(geometry), decoded)
+                  .ok());
+  // Half a fine step in each of two turned channels, and rounding of what is around 1.
+  const double bound = 0.71 * std::exp2(150 / 8.0 - 24) + 1.0 / 128;
+  const double mean_square =
+      SquaredError(geometry, plane, decoded) / static_cast<double>(plane.size() / 2);
+  EXPECT_LT(std::sqrt(mean_square), bound);
+}
+
 TEST(LarderCodecTest, FewerLevelsAreTheSameBytes) {
   SeededRandom random(8);
   const Sample sample(random, PlaneContent::kSpecials);

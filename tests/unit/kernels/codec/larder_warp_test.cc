@@ -10,39 +10,10 @@
 #include "kernels/codec/larder/larder_device.h"
 #include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
+#include "tests/unit/kernels/codec/warp_testing.h"
 
 namespace larder {
 namespace {
-
-// Memory aligned as the kernels ask for.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(size_t bytes) : memory_(bytes / 64 + 1), bytes_(bytes) {}
-  explicit AlignedBytes(std::span<const uint8_t> from) : AlignedBytes(from.size()) {
-    std::copy(from.begin(), from.end(), data());
-  }
-  uint8_t* data() { return memory_[0].bytes; }
-  std::span<uint8_t> span() { return {data(), bytes_}; }
-
- private:
-  struct alignas(64) Line {
-    uint8_t bytes[64];
-  };
-  std::vector<Line> memory_;
-  size_t bytes_;
-};
-
-// A profile in the form of the kernels.
-struct WarpModel {
-  explicit WarpModel(const LarderProfile& profile)
-      : block(WarpProfileBytes(profile)),
-        view(WriteWarpProfile(profile, block.span(), block.data())),
-        tables(view.Tables()) {}
-
-  AlignedBytes block;
-  WarpProfile view;
-  WarpTables tables;
-};
 
 template <CodecElement kElement>
 HeadFault DecodeHeads(const WarpModel& model, const WarpDecodeJob& job) {

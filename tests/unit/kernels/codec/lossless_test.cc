@@ -109,7 +109,7 @@ TEST_P(LosslessPathTest, NothingGrowsByMoreThanItsHeaders) {
     const PlaneGeometry& geometry = sample.geometry;
     const size_t filled = geometry.PlaneBytes() / geometry.tokens * geometry.filled_tokens;
     const std::vector<uint8_t> run = EncodeRun(*codec_, geometry, {}, sample.plane);
-    EXPECT_LE(run.size(), filled + geometry.heads * 20);
+    EXPECT_LE(run.size(), filled + geometry.heads * kLosslessHeadGrowthMax);
   }
 }
 

@@ -11,6 +11,9 @@
 #include <vector>
 
 #include "common/random.h"
+#include "kernels/codec/rans/rans_avx2.h"
+#include "kernels/codec/rans/rans_avx512.h"
+#include "kernels/codec/rans/rans_lanes.h"
 
 namespace larder {
 namespace {
@@ -258,6 +261,104 @@ TEST_P(RansPathTest, ChangedBytesGiveTheVerdictAndSymbolsOfTheReference) {
       ASSERT_EQ(symbols, expected);
     }
     ASSERT_THAT(symbols, Each(Lt(kSymbolsMax)));
+  }
+}
+
+// Rows in which each lane has a table of its own, another one in every row.
+struct FreeRows {
+  Sample sample;
+  std::vector<uint8_t> tables;  // [row][lane]
+
+  explicit FreeRows(Random& random, size_t rows)
+      : sample(random, 8, rows, 1), tables(sample.table_of_channel) {}
+
+  size_t rows() const { return tables.size() / kLanes; }
+
+  CpuLanes::PerLane<uint32_t> Row(const std::vector<uint8_t>& bytes, size_t row) const {
+    CpuLanes::PerLane<uint32_t> values;
+    for (uint32_t lane = 0; lane < kLanes; ++lane) values[lane] = bytes[row * kLanes + lane];
+    return values;
+  }
+
+  std::vector<uint8_t> Encode() const {
+    std::vector<uint8_t> room(StreamBytesMax(rows()));
+    LaneEncoder<CpuLanes> encoder;
+    encoder.Begin(room.data() + room.size());
+    for (size_t row = rows(); row-- > 0;) {
+      encoder.EncodeRow(sample.encode.data(), Row(tables, row), Row(sample.symbols, row));
+    }
+    return {room.begin() + (encoder.Finish() - room.data()), room.end()};
+  }
+};
+
+bool DecodeScalarRows(const FreeRows& rows, const std::vector<uint8_t>& stream, uint8_t* symbols) {
+  LaneDecoder<CpuLanes> decoder;
+  if (!decoder.Begin(stream.data(), stream.size())) return false;
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    CpuLanes::PerLane<uint32_t> symbol;
+    decoder.DecodeRow(rows.sample.decode.data(), rows.Row(rows.tables, row), symbol);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      symbols[row * kLanes + lane] = static_cast<uint8_t>(symbol[lane]);
+    }
+  }
+  return decoder.Finish();
+}
+
+#if defined(__x86_64__)
+
+LARDER_TARGET_AVX2 bool DecodeAvx2Rows(const FreeRows& rows, const std::vector<uint8_t>& stream,
+                                       uint8_t* symbols) {
+  StreamTail tail;
+  Avx2Decoder decoder;
+  if (!decoder.Begin(stream.data(), stream.size(), tail)) return false;
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    StoreBytesAvx2(
+        decoder.DecodeRow(rows.sample.decode.data(), TableOffsetsAvx2(&rows.tables[row * kLanes])),
+        symbols + row * kLanes);
+  }
+  return decoder.Finish();
+}
+
+LARDER_TARGET_AVX512 bool DecodeAvx512Rows(const FreeRows& rows, const std::vector<uint8_t>& stream,
+                                           uint8_t* symbols) {
+  StreamTail tail;
+  Avx512Decoder decoder;
+  if (!decoder.Begin(stream.data(), stream.size(), tail)) return false;
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    StoreBytesAvx512(decoder.DecodeRow(rows.sample.decode.data(),
+                                       TableOffsetsAvx512(&rows.tables[row * kLanes])),
+                     symbols + row * kLanes);
+  }
+  return decoder.Finish();
+}
+
+#endif
+
+TEST_P(RansPathTest, AStepTakesAnyTableForEachLaneAndRow) {
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    const FreeRows rows(random, 1 + random.Below(60));
+    const std::vector<uint8_t> stream = rows.Encode();
+    std::vector<uint8_t> symbols(rows.sample.symbols.size());
+    bool sound = false;
+    switch (GetParam()) {
+      case CpuPath::kScalar:
+        sound = DecodeScalarRows(rows, stream, symbols.data());
+        break;
+#if defined(__x86_64__)
+      case CpuPath::kAvx2:
+        sound = DecodeAvx2Rows(rows, stream, symbols.data());
+        break;
+      case CpuPath::kAvx512:
+        sound = DecodeAvx512Rows(rows, stream, symbols.data());
+        break;
+#endif
+      default:
+        FAIL() << "a path without steps";
+    }
+    ASSERT_TRUE(sound);
+    ASSERT_EQ(symbols, rows.sample.symbols);
   }
 }
 

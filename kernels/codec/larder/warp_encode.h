@@ -1,0 +1,458 @@
+// Encoding of one head by one warp, or by a CPU that runs the lanes in order, with the parameters
+// of a profile. Two passes, because a head's place in its runs follows from the sizes of the heads
+// before: each head is encoded into a workspace of its own, then packed behind the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/codec/element_convert.h"
+#include "kernels/codec/larder/digit_packing.h"
+#include "kernels/codec/larder/head_layout.h"
+#include "kernels/codec/larder/rotation.h"
+#include "kernels/codec/larder/row_arithmetic.h"
+#include "kernels/codec/larder/step_table.h"
+#include "kernels/codec/larder/warp_profile.h"
+#include "kernels/codec/rans/rans_lanes.h"
+#include "kernels/codec/run_layout.h"
+#include "kernels/codec/token_places.h"
+
+namespace larder {
+
+// One plane to encode. A plain value; all pointers are of the memory that the lanes can reach.
+struct WarpEncodeJob {
+  TokenSources source;     // of the plane's first head
+  size_t head_stride = 0;  // bytes from a head's token to that of the next head
+  uint32_t heads = 0;
+  uint32_t filled_tokens = 0;
+  PlanePlace place;
+  uint32_t level_count = 0;             // 1 to kLarderLevels
+  uint8_t* levels[kLarderLevels] = {};  // LevelBytesMax of room each, aligned to 4 bytes
+  uint32_t* run_bytes = nullptr;        // [level_count], becomes the size of each run
+  uint8_t* workspace = nullptr;         // WarpWorkspace::Bytes for each head, aligned to 16 bytes
+};
+
+// Where the parts of an encoded head are until it is packed.
+struct WarpWorkspace {
+  // What the first pass found out.
+  struct Result {
+    uint32_t raw;  // 0 or 1
+    uint32_t coded_bytes;
+    uint32_t patch_count;
+    uint32_t reserved;
+  };
+
+  uint32_t patches_max = 0;
+  size_t patch_indices = sizeof(Result);
+  size_t patch_elements = 0;
+  size_t digits = 0;
+  size_t coded_end = 0;  // the coded stream ends here
+  size_t bytes = 0;
+
+  LARDER_HD explicit WarpWorkspace(const HeadSizes& sizes) {
+    // With more patches than this the head is raw.
+    patches_max = sizes.tokens * sizes.RowBytes() / (4 + sizes.element_bytes);
+    patch_elements = patch_indices + size_t{4} * patches_max;
+    digits = Align(patch_elements + size_t{sizes.element_bytes} * patches_max);
+    coded_end = Align(digits + size_t{kDigitLevels} * sizes.DigitStreamBytes() +
+                      StreamBytesMax(size_t{sizes.tokens} * sizes.Groups()));
+    bytes = coded_end;
+  }
+  LARDER_HD static size_t Align(size_t bytes) { return (bytes + 15) / 16 * 16; }
+};
+
+// Memory that a warp works in; shared memory on a GPU.
+struct WarpEncodeScratch {
+  uint32_t* row = nullptr;        // [head_dim]: a float's bits, then fine steps and the patch flag
+  float* inverse_step = nullptr;  // [head_dim]
+  float* mean = nullptr;          // [head_dim]: in fine steps
+  uint32_t* table = nullptr;      // [head_dim]: largest symbol << 8 | table
+  CosineSine* start = nullptr;    // [pairs]
+
+  LARDER_HD static size_t Bytes(uint32_t head_dim, uint32_t pairs) {
+    return size_t{head_dim} * 16 + pairs * sizeof(CosineSine);
+  }
+  LARDER_HD static WarpEncodeScratch In(void* memory, uint32_t head_dim) {
+    WarpEncodeScratch scratch;
+    scratch.row = static_cast<uint32_t*>(memory);
+    scratch.inverse_step = reinterpret_cast<float*>(scratch.row + head_dim);
+    scratch.mean = scratch.inverse_step + head_dim;
+    scratch.table = reinterpret_cast<uint32_t*>(scratch.mean + head_dim);
+    scratch.start = reinterpret_cast<CosineSine*>(scratch.table + head_dim);
+    return scratch;
+  }
+};
+
+template <CodecElement kElement>
+LARDER_HD HeadSizes EncodeSizes(const WarpProfile& profile, const WarpEncodeJob& job) {
+  HeadSizes sizes;
+  sizes.head_dim = profile.head_dim;
+  sizes.element_bytes = static_cast<uint32_t>(CodecElementBytes(kElement));
+  sizes.tokens = job.filled_tokens;
+  sizes.exact_tokens = ExactTokens(job.place.first_token, job.filled_tokens);
+  return sizes;
+}
+
+// The first pass.
+template <class Lanes, CodecElement kElement>
+class WarpHeadEncoder {
+ public:
+  // `tables` are the profile's, perhaps in nearer memory.
+  LARDER_HD WarpHeadEncoder(const WarpProfile& profile, const EncodeTable* tables,
+                            const WarpEncodeJob& job, const WarpEncodeScratch& scratch)
+      : profile_(profile),
+        tables_(tables),
+        job_(job),
+        scratch_(scratch),
+        sizes_(EncodeSizes<kElement>(profile, job)),
+        layout_(sizes_),
+        rotates_(job.place.kind != PlaneKind::kValue && profile.rotation.pairs != 0) {}
+
+  LARDER_HD void Encode(uint32_t head) {
+    workspace_ = job_.workspace + head * layout_.bytes;
+    source_ = job_.source;
+    source_.base += head * job_.head_stride;
+    LoadParameters(head);
+    const WarpWorkspace::Result result = EncodeRows();
+    Lanes::ForEach([&](uint32_t lane) {
+      if (lane == 0) memcpy(workspace_, &result, sizeof(result));
+    });
+    Lanes::Sync();
+  }
+
+ private:
+  template <typename T>
+  using PerLane = typename Lanes::template PerLane<T>;
+
+  static constexpr uint32_t kPatchFlag = 1u << 31;
+
+  LARDER_HD void LoadParameters(uint32_t head) {
+    const uint32_t* const channels =
+        profile_.Channels(job_.place.layer, job_.place.kind, job_.place.head_begin + head);
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
+        const uint32_t packed = channels[channel];
+        const uint32_t table = packed >> 8 & 255;
+        scratch_.inverse_step[channel] = InverseFineStep(packed & 255);
+        scratch_.mean[channel] = static_cast<float>(static_cast<int16_t>(packed >> 16) * kMeanUnit);
+        scratch_.table[channel] = uint32_t{profile_.symbol_max[table]} << 8 | table;
+      }
+      if (rotates_) {
+        for (uint32_t pair = lane; pair < profile_.rotation.pairs; pair += kLanes) {
+          scratch_.start[pair] = CosineSineOf(job_.place.first_token * profile_.turns[pair]);
+        }
+      }
+    });
+    Lanes::Sync();
+  }
+
+  LARDER_HD static float LoadElement(const uint8_t* from) {
+    if constexpr (CodecElementBytes(kElement) == 2) {
+      return ElementToFloat(kElement, LoadWord(from));
+    } else {
+      return ElementToFloat(kElement, *from);
+    }
+  }
+
+  // Fine steps above the lowest, with the flag when the table has no symbol for them.
+  LARDER_HD uint32_t QuantiseChannel(uint32_t channel, float value) const {
+    const float bound = static_cast<float>((scratch_.table[channel] >> 8) * kFineSteps) +
+                        0.5f * static_cast<float>(kFineSteps);
+    int32_t fine;
+    const bool inside =
+        FineIndex(value, scratch_.inverse_step[channel], scratch_.mean[channel], bound, &fine);
+    return static_cast<uint32_t>(fine + kFineMax) | (inside ? 0 : kPatchFlag);
+  }
+
+  // Fills the scratch row with what QuantiseChannel says of each channel; of two that turn together
+  // both are patched if one is.
+  LARDER_HD void QuantiseToken(uint32_t token) const {
+    const uint8_t* const from = source_.At(token);
+    const uint32_t element_bytes = sizes_.element_bytes;
+    const RotationShape& shape = profile_.rotation;
+    const uint32_t pairs = rotates_ ? shape.pairs : 0;
+    const uint32_t channel_begin = rotates_ ? shape.channel_begin : 0;
+    const CosineSine* const within = profile_.within_chunk + size_t{token} * shape.pairs;
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint32_t pair = lane; pair < pairs; pair += kLanes) {
+        const uint32_t first = shape.First(pair);
+        const uint32_t second = shape.Second(pair);
+        CosineSine angle = Combine(scratch_.start[pair], within[pair]);
+        angle.sine = -angle.sine;
+        const CosineSine turned = Combine(
+            {LoadElement(from + first * element_bytes), LoadElement(from + second * element_bytes)},
+            angle);
+        const uint32_t a = QuantiseChannel(first, turned.cosine);
+        const uint32_t b = QuantiseChannel(second, turned.sine);
+        scratch_.row[first] = a | (b & kPatchFlag);
+        scratch_.row[second] = b | (a & kPatchFlag);
+      }
+      const uint32_t others = sizes_.head_dim - 2 * pairs;
+      for (uint32_t other = lane; other < others; other += kLanes) {
+        const uint32_t channel = other < channel_begin ? other : other + 2 * pairs;
+        scratch_.row[channel] =
+            QuantiseChannel(channel, LoadElement(from + channel * element_bytes));
+      }
+    });
+    Lanes::Sync();
+  }
+
+  struct Patches {
+    uint32_t* index;  // of the last one that was put; they are put from the end
+    uint8_t* element;
+    uint32_t left;  // room
+    uint32_t count = 0;
+  };
+
+  // Puts the patches of a row before those that are there.
+  LARDER_HD void PutPatches(uint32_t mask, uint32_t token, uint32_t channel,
+                            Patches& patches) const {
+    const uint32_t count = Lanes::CountSet(mask);
+    patches.count += count;
+    if (count > patches.left) {
+      patches.left = 0;  // the head will be raw
+      return;
+    }
+    patches.left -= count;
+    patches.index -= count;
+    patches.element -= count * sizes_.element_bytes;
+    const uint8_t* const from = source_.At(token) + channel * sizes_.element_bytes;
+    Lanes::ForEachSet(mask, [&](uint32_t lane, uint32_t rank) {
+      patches.index[rank] = token * sizes_.head_dim + channel + lane;
+      for (uint32_t byte = 0; byte < sizes_.element_bytes; ++byte) {
+        patches.element[rank * sizes_.element_bytes + byte] =
+            from[lane * sizes_.element_bytes + byte];
+      }
+    });
+  }
+
+  LARDER_HD WarpWorkspace::Result EncodeRows() {
+    const uint32_t head_dim = sizes_.head_dim;
+    const uint32_t groups = sizes_.Groups();
+    Patches patches;
+    patches.index = reinterpret_cast<uint32_t*>(workspace_ + layout_.patch_elements);
+    patches.element =
+        workspace_ + layout_.patch_elements + size_t{sizes_.element_bytes} * layout_.patches_max;
+    patches.left = layout_.patches_max;
+
+    LaneEncoder<Lanes> encoder;
+    encoder.Begin(workspace_ + layout_.coded_end);
+    // Of each level, the digits of the block that holds the row; the rows after the last have 0,
+    // which is stored as 1.
+    PerLane<uint32_t> digits[kDigitLevels];
+    const uint32_t rows = sizes_.tokens * groups;
+    uint32_t place = (rows - 1) % kDigitsInByte;
+    const uint32_t first_fill = (DigitMultiplier(kDigitsInByte - 1 - place) - 1) / 2;
+    Lanes::ForEach(
+        [&](uint32_t lane) { digits[0][lane] = digits[1][lane] = digits[2][lane] = first_fill; });
+    uint8_t* block = workspace_ + layout_.digits + (rows - 1) / kDigitsInByte * kLanes;
+
+    for (uint32_t token = sizes_.tokens; token-- > 0;) {
+      const bool exact = token < sizes_.exact_tokens;
+      if (!exact) QuantiseToken(token);
+      for (uint32_t channel = head_dim; channel > 0;) {
+        channel -= kLanes;
+        PerLane<uint32_t> table, symbol;
+        const uint32_t weight = DigitMultiplier(kDigitsInByte - 1 - place);
+        const uint32_t mask = Lanes::Ballot([&](uint32_t lane) {
+          const uint32_t packed = exact ? uint32_t{kFineMax} : scratch_.row[channel + lane];
+          const uint32_t above = packed & ~kPatchFlag;
+          symbol[lane] = DivideByFineSteps(above);
+          table[lane] = scratch_.table[channel + lane] & 255;
+          const uint32_t rest = above - symbol[lane] * kFineSteps;
+          const uint32_t ninth = rest * 57 >> 9;
+          const uint32_t third = rest * 86 >> 8;
+          digits[0][lane] += ninth * weight;
+          digits[1][lane] += (third - 3 * ninth) * weight;
+          digits[2][lane] += (rest - 3 * third) * weight;
+          return (packed & kPatchFlag) != 0;
+        });
+        encoder.EncodeRow(tables_, table, symbol);
+        if (mask != 0) PutPatches(mask, token, channel, patches);
+        if (place == 0) {
+          StoreDigits(digits, block);
+          block -= kLanes;
+        }
+        place = place == 0 ? kDigitsInByte - 1 : place - 1;
+      }
+      Lanes::Sync();
+    }
+    const uint8_t* const coded = encoder.Finish();
+    const size_t coded_bytes = static_cast<size_t>(workspace_ + layout_.coded_end - coded);
+    const size_t stream_bytes = AlignStream(sizeof(LarderHeadHeader) + coded_bytes +
+                                            sizes_.exact_tokens * sizes_.RowBytes() +
+                                            size_t{patches.count} * (4 + sizes_.element_bytes));
+    const size_t raw_bytes =
+        AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
+    return {stream_bytes > raw_bytes ? 1u : 0u, static_cast<uint32_t>(coded_bytes), patches.count,
+            0};
+  }
+
+  LARDER_HD void StoreDigits(PerLane<uint32_t> (&digits)[kDigitLevels], uint8_t* block) const {
+    const size_t level_bytes = sizes_.DigitStreamBytes();
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint32_t level = 0; level < kDigitLevels; ++level) {
+        block[level * level_bytes + lane] =
+            static_cast<uint8_t>(PackedFraction(digits[level][lane]));
+        digits[level][lane] = 0;
+      }
+    });
+  }
+
+  const WarpProfile& profile_;
+  const EncodeTable* tables_;
+  const WarpEncodeJob& job_;
+  const WarpEncodeScratch& scratch_;
+  HeadSizes sizes_;
+  WarpWorkspace layout_;
+  bool rotates_;
+  uint8_t* workspace_ = nullptr;
+  TokenSources source_;
+};
+
+// The second pass: puts a head behind those before it, in every level.
+template <class Lanes, CodecElement kElement>
+class WarpHeadPacker {
+ public:
+  LARDER_HD WarpHeadPacker(const WarpProfile& profile, const WarpEncodeJob& job)
+      : profile_(profile),
+        job_(job),
+        sizes_(EncodeSizes<kElement>(profile, job)),
+        layout_(sizes_) {}
+
+  LARDER_HD void Pack(uint32_t head) {
+    const size_t directory = DirectoryBytes(job_.heads);
+    size_t base = sizeof(LarderRunHeader) + directory;
+    size_t digits = directory;
+    for (uint32_t before = 0; before < head; ++before) {
+      const WarpWorkspace::Result result = ResultOf(before);
+      base += BaseBytes(result);
+      digits += DigitBytes(result);
+    }
+    const WarpWorkspace::Result result = ResultOf(head);
+    if (head == 0) WriteRunHeader();
+    WriteBase(head, result, job_.levels[0] + base);
+    EndHead(0, sizeof(LarderRunHeader), head, base + BaseBytes(result));
+    const uint8_t* const workspace = WorkspaceOf(head);
+    for (uint32_t level = 0; level + 1 < job_.level_count; ++level) {
+      Copy(workspace + layout_.digits + size_t{level} * sizes_.DigitStreamBytes(),
+           DigitBytes(result), job_.levels[level + 1] + digits);
+      EndHead(level + 1, 0, head, digits + DigitBytes(result));
+    }
+  }
+
+ private:
+  LARDER_HD const uint8_t* WorkspaceOf(uint32_t head) const {
+    return job_.workspace + head * layout_.bytes;
+  }
+  LARDER_HD WarpWorkspace::Result ResultOf(uint32_t head) const {
+    WarpWorkspace::Result result;
+    memcpy(&result, WorkspaceOf(head), sizeof(result));
+    return result;
+  }
+  LARDER_HD size_t BaseBytes(const WarpWorkspace::Result& result) const {
+    if (result.raw != 0) {
+      return AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
+    }
+    return AlignStream(sizeof(LarderHeadHeader) + result.coded_bytes +
+                       sizes_.exact_tokens * sizes_.RowBytes() +
+                       size_t{result.patch_count} * (4 + sizes_.element_bytes));
+  }
+  LARDER_HD size_t DigitBytes(const WarpWorkspace::Result& result) const {
+    return result.raw != 0 ? 0 : sizes_.DigitStreamBytes();
+  }
+
+  // In words of 4 bytes, or of 2, where both sides are aligned to such.
+  LARDER_HD static uint8_t* Copy(const uint8_t* from, size_t bytes, uint8_t* to) {
+    const uintptr_t addresses = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
+    size_t done = 0;
+    if (addresses % sizeof(uint32_t) == 0) {
+      done = CopyWords<uint32_t>(from, bytes, to);
+    } else if (addresses % sizeof(uint16_t) == 0) {
+      done = CopyWords<uint16_t>(from, bytes, to);
+    }
+    CopyWords<uint8_t>(from + done, bytes - done, to + done);
+    return to + bytes;
+  }
+
+  // Returns how many bytes whole words are.
+  template <typename Word>
+  LARDER_HD static size_t CopyWords(const uint8_t* from, size_t bytes, uint8_t* to) {
+    const size_t words = bytes / sizeof(Word);
+    Lanes::ForEach([&](uint32_t lane) {
+      for (size_t i = lane; i < words; i += kLanes) {
+#ifdef __CUDA_ARCH__
+        reinterpret_cast<Word*>(to)[i] = reinterpret_cast<const Word*>(from)[i];
+#else
+        memcpy(to + i * sizeof(Word), from + i * sizeof(Word), sizeof(Word));
+#endif
+      }
+    });
+    return words * sizeof(Word);
+  }
+
+  template <typename T>
+  LARDER_HD static void WriteOnce(const T& value, uint8_t* to) {
+    Lanes::ForEach([&](uint32_t lane) {
+      if (lane == 0) memcpy(to, &value, sizeof(value));
+    });
+  }
+
+  LARDER_HD void WriteRunHeader() const {
+    LarderRunHeader header = {};
+    header.version = kLarderRunVersion;
+    header.exact_tokens = static_cast<uint16_t>(sizes_.exact_tokens);
+    header.filled_tokens = sizes_.tokens;
+    header.profile = profile_.id;
+    WriteOnce(header, job_.levels[0]);
+  }
+
+  LARDER_HD void EndHead(uint32_t level, size_t header_bytes, uint32_t head, size_t end) const {
+    WriteOnce(static_cast<uint32_t>(end), job_.levels[level] + header_bytes + DirectoryBytes(head));
+    if (head + 1 == job_.heads) {
+      WriteOnce(static_cast<uint32_t>(end), reinterpret_cast<uint8_t*>(job_.run_bytes + level));
+    }
+  }
+
+  LARDER_HD uint8_t* CopyTokens(uint32_t head, uint32_t count, uint8_t* to) const {
+    TokenSources source = job_.source;
+    source.base += head * job_.head_stride;
+    for (uint32_t token = 0; token < count; ++token) {
+      to = Copy(source.At(token), sizes_.RowBytes(), to);
+    }
+    return to;
+  }
+
+  LARDER_HD void WriteBase(uint32_t head, const WarpWorkspace::Result& result, uint8_t* to) const {
+    uint8_t* const end = to + BaseBytes(result);
+    LarderHeadHeader header = {};
+    header.mode = static_cast<uint8_t>(result.raw != 0 ? HeadMode::kRaw : HeadMode::kProfile);
+    header.coded_bytes = result.raw != 0 ? 0 : result.coded_bytes;
+    header.patch_count = result.raw != 0 ? 0 : result.patch_count;
+    WriteOnce(header, to);
+    to += sizeof(header);
+    if (result.raw != 0) {
+      to = CopyTokens(head, sizes_.tokens, to);
+    } else {
+      const uint8_t* const workspace = WorkspaceOf(head);
+      // Patches end where their room ends.
+      const uint32_t unused = layout_.patches_max - result.patch_count;
+      to = Copy(workspace + layout_.patch_indices + size_t{4} * unused,
+                size_t{4} * result.patch_count, to);
+      to = Copy(workspace + layout_.coded_end - result.coded_bytes, result.coded_bytes, to);
+      to = CopyTokens(head, sizes_.exact_tokens, to);
+      to = Copy(workspace + layout_.patch_elements + size_t{sizes_.element_bytes} * unused,
+                size_t{sizes_.element_bytes} * result.patch_count, to);
+    }
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint8_t* padding = to + lane; padding < end; padding += kLanes) *padding = 0;
+    });
+  }
+
+  const WarpProfile& profile_;
+  const WarpEncodeJob& job_;
+  HeadSizes sizes_;
+  WarpWorkspace layout_;
+};
+
+}  // namespace larder
