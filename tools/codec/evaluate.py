@@ -96,6 +96,7 @@ def plot(rows, path):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as pyplot
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "larder"})
     figure, axes = pyplot.subplots(figsize=(7.6, 4.8))
     for family in dict.fromkeys(row[0].split()[0] for row in rows):
         points = [(row[1], row[2]) for row in rows if row[0].split()[0] == family and row[2] > 0]
@@ -132,10 +133,10 @@ def main():
             dump = Dump(arguments.dumps_folder, name)
             scorer = Scorer(model, dump, arguments.context_chunks, arguments.scored_tokens)
             per_text[name] = evaluate_text(tool, scorer, dump, arguments.codecs.split(","))
+            if arguments.json:
+                Path(arguments.json).write_text(json.dumps(per_text, indent=1) + "\n")
     rows = summary(per_text)
     print_table(rows)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(per_text, indent=1) + "\n")
     if arguments.plot:
         plot(rows, arguments.plot)
 
