@@ -232,7 +232,7 @@ TEST_P(ClientTest, CodedChunksComeBack) {
 
   // A plane of int8 is nothing that a codec takes.
   manifest.element_type = ElementType::kInt8;
-  const auto other = client_->Open(manifest);
+  auto other = client_->Open(manifest);
   ChunkBuffers halves(1, bytes / 2);
   const PutResult refused = other->Put(TestKeys(52, 1), halves.sources(), options);
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status)) << refused.status;
