@@ -138,7 +138,8 @@ struct PutOptions : CallOptions {
   bool pin = false;
   // How the chunks are stored: kLossless gives the same bytes back, kLarder about the same values
   // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). They are
-  // encoded on this thread. Whoever fetches them need not know.
+  // encoded on this thread, also those that turn out to be stored already. Whoever fetches them
+  // need not know.
   ContainerCodec codec = ContainerCodec::kRaw;
   uint32_t levels = 0;
   // 0 to 3: kinds of chunks that the caller tells apart, and the daemon learns to. For example: a

@@ -46,17 +46,9 @@ absl::Status OutcomeStatus(Outcome outcome, size_t chunk) {
 // One Put call. Every reservation that is granted is committed or given back.
 class PutCall {
  public:
-  // The first `stored` keys are known to be there.
   PutCall(ClientCore& core, SpaceState& space, KeySpan keys, std::span<const GatherList> sources,
-          const PutOptions& options, size_t stored)
-      : core_(core),
-        space_(space),
-        keys_(keys),
-        sources_(sources),
-        options_(options),
-        first_(stored) {
-    result_.already_stored = static_cast<uint32_t>(stored);
-  }
+          const PutOptions& options)
+      : core_(core), space_(space), keys_(keys), sources_(sources), options_(options) {}
 
   PutResult Run() {
     result_.status = RunAll();
@@ -96,7 +88,7 @@ class PutCall {
       return absl::InvalidArgumentError(
           absl::StrCat("no codec has the number ", static_cast<int>(options_.codec)));
     }
-    for (size_t first = first_; first < keys_.size() && result_.refused == 0; first += window) {
+    for (size_t first = 0; first < keys_.size() && result_.refused == 0; first += window) {
       RETURN_IF_ERROR(PutWindow(first, std::min(window, keys_.size() - first)));
     }
     // What comes after a chunk that is not worth storing is not, either.
@@ -282,7 +274,6 @@ class PutCall {
   const KeySpan keys_;
   const std::span<const GatherList> sources_;
   const PutOptions& options_;
-  const size_t first_;
 
   Part part_;
   uint64_t container_bytes_ = 0;
@@ -302,15 +293,7 @@ class PutCall {
 
 PutResult ClientSpace::Put(KeySpan keys, std::span<const GatherList> sources,
                            const PutOptions& options) {
-  // Encoding what is stored already would be in vain.
-  size_t stored = 0;
-  if (options.codec != ContainerCodec::kRaw) {
-    MatchOptions match;
-    match.timeout = options.timeout;
-    match.touch = false;
-    stored = Match(keys, match).chunks;
-  }
-  PutResult result = PutCall(*core_, *state_, keys, sources, options, stored).Run();
+  PutResult result = PutCall(*core_, *state_, keys, sources, options).Run();
   if (options.hints.empty() || result.stored + result.already_stored == 0) return result;
   const absl::StatusOr<HintAnswers> answers = Hint(keys, options.hints, options);
   if (answers.ok()) {

@@ -96,7 +96,7 @@ TEST_F(AdminRpcTest, StatusTellsWhatIsThere) {
   EXPECT_EQ(status.chunks(), 3u);
   EXPECT_EQ(status.spaces(), 1u);
   EXPECT_EQ(status.sessions(), 2u);     // the verifier's and the callers'
-  EXPECT_EQ(status.removed_size(), 6);  // one for each cause
+  EXPECT_EQ(status.removed_size(), 7);  // one for each cause
   EXPECT_EQ(status.recovery().chunks(), 0u);
   EXPECT_EQ(status.local_server().accepted(), 0u);
 }
