@@ -16,6 +16,8 @@ constexpr uint32_t kDecodeBlocksPerMultiprocessor = 2;
 constexpr uint32_t kEncodeWarpsMax = 8;
 constexpr uint32_t kEncodeBlocksPerMultiprocessor = 3;
 constexpr uint32_t kPackWarps = 8;
+// Told to the compiler, which would spill registers to have more blocks.
+constexpr uint32_t kPackBlocksPerMultiprocessor = 2;
 
 // How a block of warps uses shared memory: tables for all, scratch memory for each.
 struct BlockShape {
@@ -88,7 +90,7 @@ __global__ void __launch_bounds__(kEncodeWarpsMax* kLanes, kEncodeBlocksPerMulti
 
 // A warp packs a head.
 template <CodecElement kElement>
-__global__ void __launch_bounds__(kPackWarps* kLanes)
+__global__ void __launch_bounds__(kPackWarps* kLanes, kPackBlocksPerMultiprocessor)
     PackHeads(const WarpProfile profile, const WarpEncodeJob* jobs, uint32_t count,
               uint32_t heads) {
   const uint32_t i = (blockIdx.x * blockDim.x + threadIdx.x) / kLanes;
