@@ -135,7 +135,7 @@ TEST_F(SessionsTest, PuttersKilledAtRandomMomentsLoseNothingThatWasAcknowledged)
 
 TEST_F(SessionsTest, AClientStoppedForTooLongLosesItsLeasesAndNobodyGetsItsRoom) {
   ASSERT_NO_FATAL_FAILURE(Start(
-      {.flags = {"--set", "local.session_timeout=1s", "--set", "local.heartbeat_interval=100ms"}}));
+      {.flags = {"--set", "local.session_timeout=2s", "--set", "local.heartbeat_interval=100ms"}}));
   ASSERT_EQ(PutChain(1).stored, kChunks);
   const auto holder = StartHolder(1, 2);
   holder->Freeze();
