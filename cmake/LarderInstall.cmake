@@ -29,7 +29,7 @@ endfunction()
 set(LARDER_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/larder)
 set(LARDER_HEADER_DIR ${CMAKE_INSTALL_INCLUDEDIR}/larder)
 
-foreach(program larderd larderctl larder-bench larder-sim)
+foreach(program larderd larderctl larder-bench larder-sim larder-codec)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
