@@ -13,7 +13,8 @@ enable_testing()
 
 add_library(larder_codec STATIC ${LARDER_CODEC_SOURCES})
 target_include_directories(larder_codec PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/..)
-target_compile_options(larder_codec PRIVATE ${LARDER_CODEC_FLAGS} -Wall -Wextra -Wshadow -Werror)
+target_compile_options(larder_codec PUBLIC ${LARDER_CODEC_FLAGS}
+  PRIVATE -Wall -Wextra -Wshadow -Werror)
 
 add_executable(codec_bench ${LARDER_CODEC_BENCH_SOURCES})
 add_executable(codec_selftest ${LARDER_CODEC_SELFTEST_SOURCES})

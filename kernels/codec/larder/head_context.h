@@ -24,19 +24,15 @@ struct HeadContext {
     return place->kind != PlaneKind::kValue && profile->rotation().shape().pairs != 0;
   }
 
-  size_t RotationFloats() const {
-    return Rotates() ? profile->rotation().ScratchFloats(geometry->filled_tokens) : 0;
-  }
-
-  // The shape of every head; `rotation_scratch` has RotationFloats.
-  HeadShape Shape(std::span<float> rotation_scratch) const {
+  // The shape of every head.
+  HeadShape Shape() const {
     HeadShape shape;
     shape.element = geometry->element;
     shape.head_dim = geometry->head_dim;
     shape.tokens = geometry->filled_tokens;
     shape.exact_tokens = ExactTokens(place->first_token, shape.tokens);
     if (Rotates()) {
-      shape.rotation = profile->rotation().View(place->first_token, shape.tokens, rotation_scratch);
+      profile->rotation().SetView(place->first_token, &shape.rotation);
     }
     return shape;
   }

@@ -18,7 +18,7 @@ HeadDecoder::HeadDecoder(const HeadContext& context, uint32_t digit_levels, cons
   CutScratch(measure);
   ScratchCutter cutter(scratch.Take(measure.bytes()).data());
   CutScratch(cutter);
-  shape_ = context_.Shape(rotation_);
+  shape_ = context_.Shape();
 }
 
 void HeadDecoder::CutScratch(ScratchCutter& cutter) {
@@ -26,7 +26,6 @@ void HeadDecoder::CutScratch(ScratchCutter& cutter) {
   for (Head& head : heads_) {
     head.base = cutter.Cut<uint8_t>(size_t{geometry.filled_tokens} * geometry.head_dim);
   }
-  rotation_ = cutter.Cut<float>(context_.RotationFloats());
 }
 
 CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head& result) const {

@@ -49,7 +49,6 @@ class HeadDecoder {
   const RowKernels* kernels_;
   HeadShape shape_;
   std::array<Head, kHeadsTogether> heads_;
-  std::span<float> rotation_;
 };
 
 }  // namespace larder

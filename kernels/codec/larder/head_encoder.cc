@@ -20,7 +20,7 @@ HeadEncoder::HeadEncoder(const HeadContext& context, CodecScratch& scratch)
   CutScratch(measure);
   ScratchCutter cutter(scratch.Take(measure.bytes()).data());
   CutScratch(cutter);
-  shape_ = context_.Shape(rotation_);
+  shape_ = context_.Shape();
 }
 
 void HeadEncoder::CutScratch(ScratchCutter& cutter) {
@@ -38,7 +38,6 @@ void HeadEncoder::CutScratch(ScratchCutter& cutter) {
   patch_indices_ = cutter.Cut<uint32_t>(tokens * dim);
   patch_elements_ =
       cutter.Cut<uint8_t>(tokens * dim * CodecElementBytes(context_.geometry->element));
-  rotation_ = cutter.Cut<float>(context_.RotationFloats());
 }
 
 void HeadEncoder::Quantise(uint32_t head, const uint8_t* elements) {

@@ -60,7 +60,6 @@ class HeadEncoder {
   std::span<uint8_t> stored_parameters_;
   std::span<uint32_t> patch_indices_;
   std::span<uint8_t> patch_elements_;
-  std::span<float> rotation_;
   size_t patch_count_ = 0;
 };
 

@@ -24,7 +24,7 @@ struct HeadShape {
   uint32_t head_dim = 0;
   uint32_t tokens = 0;        // filled
   uint32_t exact_tokens = 0;  // the first of them, which are not quantised
-  RotationView rotation;      // of `tokens` tokens, or none
+  RotationView rotation;      // or none
 
   size_t BlocksOfDigits() const { return DigitBlocks(size_t{tokens} * (head_dim / kLanes)); }
   HeadSizes Sizes() const {

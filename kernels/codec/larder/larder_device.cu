@@ -16,6 +16,8 @@ constexpr uint32_t kDecodeBlocksPerMultiprocessor = 2;
 constexpr uint32_t kEncodeWarpsMax = 8;
 constexpr uint32_t kEncodeBlocksPerMultiprocessor = 3;
 constexpr uint32_t kPackWarps = 8;
+// Told to the compiler, which would spill registers to have more blocks.
+constexpr uint32_t kPackBlocksPerMultiprocessor = 2;
 
 // How a block of warps uses shared memory: tables for all, scratch memory for each.
 struct BlockShape {
@@ -88,7 +90,7 @@ __global__ void __launch_bounds__(kEncodeWarpsMax* kLanes, kEncodeBlocksPerMulti
 
 // A warp packs a head.
 template <CodecElement kElement>
-__global__ void __launch_bounds__(kPackWarps* kLanes)
+__global__ void __launch_bounds__(kPackWarps* kLanes, kPackBlocksPerMultiprocessor)
     PackHeads(const WarpProfile profile, const WarpEncodeJob* jobs, uint32_t count,
               uint32_t heads) {
   const uint32_t i = (blockIdx.x * blockDim.x + threadIdx.x) / kLanes;
@@ -97,26 +99,28 @@ __global__ void __launch_bounds__(kPackWarps* kLanes)
   }
 }
 
-// Blocks for so many heads, at most what fills the GPU `times` over.
-CodecStatus CountBlocks(uint32_t heads, uint32_t warps, uint32_t times, uint32_t* blocks) {
+// How many blocks take so many heads: at most what fills the GPU `times` over. Few heads are spread
+// over all multiprocessors, in smaller blocks.
+CodecStatus CountBlocks(uint32_t heads, uint32_t times, BlockShape& shape, uint32_t* blocks) {
   int device = 0;
-  int processors = 0;
+  int count = 0;
   LARDER_RETURN_IF_CODEC_ERROR(StatusOf(cudaGetDevice(&device)));
   LARDER_RETURN_IF_CODEC_ERROR(
-      StatusOf(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device)));
-  *blocks = std::min((heads + warps - 1) / warps, times * static_cast<uint32_t>(processors));
+      StatusOf(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device)));
+  const uint32_t processors = static_cast<uint32_t>(count);
+  shape.warps = std::min(shape.warps, (heads + processors - 1) / processors);
+  *blocks = std::min((heads + shape.warps - 1) / shape.warps, times * processors);
   return {};
 }
 
 template <CodecElement kElement>
 CodecStatus LaunchDecode(const WarpProfile& profile, const WarpDecodeJob* jobs, uint32_t count,
                          uint32_t heads, HeadFault* faults, cudaStream_t stream) {
-  const BlockShape shape(size_t{profile.table_count} * WarpTables::kBytesOfTable,
-                         WarpScratch::Bytes(profile.head_dim, profile.rotation.pairs),
-                         kDecodeWarpsMax);
+  BlockShape shape(size_t{profile.table_count} * WarpTables::kBytesOfTable,
+                   WarpScratch::Bytes(profile.head_dim, profile.rotation.pairs), kDecodeWarpsMax);
   uint32_t blocks = 0;
   LARDER_RETURN_IF_CODEC_ERROR(
-      CountBlocks(count * heads, shape.warps, kDecodeBlocksPerMultiprocessor, &blocks));
+      CountBlocks(count * heads, kDecodeBlocksPerMultiprocessor, shape, &blocks));
   LARDER_RETURN_IF_CODEC_ERROR(StatusOf(
       cudaFuncSetAttribute(DecodeHeads<kElement>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shape.SharedBytes()))));
@@ -128,12 +132,12 @@ CodecStatus LaunchDecode(const WarpProfile& profile, const WarpDecodeJob* jobs, 
 template <CodecElement kElement>
 CodecStatus LaunchEncode(const WarpProfile& profile, const WarpEncodeJob* jobs, uint32_t count,
                          uint32_t heads, cudaStream_t stream) {
-  const BlockShape shape(size_t{profile.table_count} * sizeof(EncodeTable),
-                         WarpEncodeScratch::Bytes(profile.head_dim, profile.rotation.pairs),
-                         kEncodeWarpsMax);
+  BlockShape shape(size_t{profile.table_count} * sizeof(EncodeTable),
+                   WarpEncodeScratch::Bytes(profile.head_dim, profile.rotation.pairs),
+                   kEncodeWarpsMax);
   uint32_t blocks = 0;
   LARDER_RETURN_IF_CODEC_ERROR(
-      CountBlocks(count * heads, shape.warps, kEncodeBlocksPerMultiprocessor, &blocks));
+      CountBlocks(count * heads, kEncodeBlocksPerMultiprocessor, shape, &blocks));
   LARDER_RETURN_IF_CODEC_ERROR(StatusOf(
       cudaFuncSetAttribute(EncodeHeads<kElement>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shape.SharedBytes()))));

@@ -48,15 +48,13 @@ size_t ProfileBuilder::FirstChannel(uint32_t layer, PlaneKind kind, uint32_t hea
   return (plane * contents_.heads + head) * contents_.head_dim;
 }
 
-HeadShape ProfileBuilder::ShapeOf(const PlaneGeometry& geometry, const PlanePlace& place,
-                                  std::vector<float>& rotation_scratch) const {
+HeadShape ProfileBuilder::ShapeOf(const PlaneGeometry& geometry, const PlanePlace& place) const {
   HeadShape shape;
   shape.element = geometry.element;
   shape.head_dim = geometry.head_dim;
   shape.tokens = geometry.filled_tokens;
   if (place.kind != PlaneKind::kValue && contents_.rotation.pairs != 0) {
-    rotation_scratch.resize(rotation_.ScratchFloats(shape.tokens));
-    shape.rotation = rotation_.View(place.first_token, shape.tokens, rotation_scratch);
+    rotation_.SetView(place.first_token, &shape.rotation);
   }
   // Sinks are stored exactly and say nothing about the rest.
   shape.exact_tokens = ExactTokens(place.first_token, shape.tokens);
@@ -65,8 +63,7 @@ HeadShape ProfileBuilder::ShapeOf(const PlaneGeometry& geometry, const PlanePlac
 
 void ProfileBuilder::AddValues(const PlaneGeometry& geometry, const PlanePlace& place,
                                std::span<const uint8_t> elements) {
-  std::vector<float> rotation_scratch;
-  const HeadShape shape = ShapeOf(geometry, place, rotation_scratch);
+  const HeadShape shape = ShapeOf(geometry, place);
   FloatRow row;
   for (uint32_t head = 0; head < geometry.heads; ++head) {
     Channel* const channels =
@@ -122,8 +119,7 @@ void ProfileBuilder::SetMeans() {
 
 void ProfileBuilder::AddSymbols(const PlaneGeometry& geometry, const PlanePlace& place,
                                 std::span<const uint8_t> elements) {
-  std::vector<float> rotation_scratch;
-  const HeadShape shape = ShapeOf(geometry, place, rotation_scratch);
+  const HeadShape shape = ShapeOf(geometry, place);
   FloatRow row;
   for (uint32_t head = 0; head < geometry.heads; ++head) {
     const size_t first = FirstChannel(place.layer, place.kind, place.head_begin + head);

@@ -51,8 +51,7 @@ class ProfileBuilder {
   };
 
   size_t FirstChannel(uint32_t layer, PlaneKind kind, uint32_t head) const;
-  HeadShape ShapeOf(const PlaneGeometry& geometry, const PlanePlace& place,
-                    std::vector<float>& rotation_scratch) const;
+  HeadShape ShapeOf(const PlaneGeometry& geometry, const PlanePlace& place) const;
 
   ProfileContents contents_;
   TableFamily family_;

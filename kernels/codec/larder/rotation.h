@@ -3,6 +3,7 @@
 // every machine has the same ones.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -89,16 +90,25 @@ struct RotationShape {
   }
 };
 
-// The rotation of the tokens of one chunk: pairs x tokens of cosines and sines. Does not own them.
+inline constexpr uint32_t kRotatedPairsMax = kCodecHeadDimMax / 2;
+
+// The rotation of the tokens of one chunk: the angle of a pair at a token is that of the chunk's
+// first token and that of the token within the chunk. Does not own the latter.
 struct RotationView {
   RotationShape shape;
-  const float* cosines = nullptr;  // [token][pair]
+  alignas(64) std::array<float, kRotatedPairsMax> start_cosines;
+  alignas(64) std::array<float, kRotatedPairsMax> start_sines;
+  const float* cosines = nullptr;  // [token][pair], of positions from 0 on
   const float* sines = nullptr;
 
   bool Any() const { return shape.pairs != 0; }
+  CosineSine Angle(uint32_t token, uint32_t pair) const {
+    const size_t within = size_t{token} * shape.pairs + pair;
+    return Combine({start_cosines[pair], start_sines[pair]}, {cosines[within], sines[within]});
+  }
 };
 
-// The rotation of a model. Immutable, thread-safe.
+// The rotation of a model. Immutable, thread-safe; views point into it.
 class Rotation {
  public:
   Rotation() = default;
@@ -108,17 +118,17 @@ class Rotation {
   const RotationShape& shape() const { return shape_; }
   std::span<const uint64_t> turns() const { return turns_; }
   // [token][pair] of the positions 0 to kCodecTokensMax - 1.
-  std::span<const CosineSine> within_chunk() const { return within_chunk_; }
+  std::span<const float> cosines() const { return cosines_; }
+  std::span<const float> sines() const { return sines_; }
 
-  // Floats that View needs.
-  size_t ScratchFloats(uint32_t tokens) const { return size_t{2} * tokens * shape_.pairs; }
-  // The rotation of `tokens` tokens from position `first_token` on, written to `scratch`.
-  RotationView View(uint64_t first_token, uint32_t tokens, std::span<float> scratch) const;
+  // Sets `view` to the tokens from position `first_token` on.
+  void SetView(uint64_t first_token, RotationView* view) const;
 
  private:
   RotationShape shape_;
   std::vector<uint64_t> turns_;
-  std::vector<CosineSine> within_chunk_;
+  std::vector<float> cosines_;
+  std::vector<float> sines_;
 };
 
 }  // namespace larder

@@ -43,12 +43,11 @@ void Store(CodecElement element, const FloatRow& row, uint32_t head_dim, uint8_t
 
 void Rotate(const RotationView& rotation, uint32_t token, bool back, FloatRow* row) {
   const uint32_t pairs = rotation.shape.pairs;
-  const float* const cosines = rotation.cosines + size_t{token} * pairs;
-  const float* const sines = rotation.sines + size_t{token} * pairs;
   for (uint32_t pair = 0; pair < pairs; ++pair) {
     float& first = row->value[rotation.shape.First(pair)];
     float& second = row->value[rotation.shape.Second(pair)];
-    const CosineSine angle = {cosines[pair], back ? -sines[pair] : sines[pair]};
+    CosineSine angle = rotation.Angle(token, pair);
+    angle.sine = back ? -angle.sine : angle.sine;
     const CosineSine turned = Combine({first, second}, angle);
     first = turned.cosine;
     second = turned.sine;

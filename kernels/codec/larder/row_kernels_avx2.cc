@@ -89,8 +89,16 @@ LARDER_TARGET_AVX2 void Rotate(const RotationView& rotation, uint32_t token, boo
   for (uint32_t pair = 0; pair < shape.pairs; pair += kFloats) {
     const __m256 x = _mm256_loadu_ps(first + pair);
     const __m256 y = _mm256_loadu_ps(second + pair);
-    const __m256 cosine = _mm256_loadu_ps(cosines + pair);
-    const __m256 sine = _mm256_xor_ps(_mm256_loadu_ps(sines + pair), sign);
+    // RotationView::Angle.
+    const __m256 start_cosine = _mm256_load_ps(&rotation.start_cosines[pair]);
+    const __m256 start_sine = _mm256_load_ps(&rotation.start_sines[pair]);
+    const __m256 within_cosine = _mm256_loadu_ps(cosines + pair);
+    const __m256 within_sine = _mm256_loadu_ps(sines + pair);
+    const __m256 cosine = _mm256_sub_ps(_mm256_mul_ps(start_cosine, within_cosine),
+                                        _mm256_mul_ps(start_sine, within_sine));
+    const __m256 forward = _mm256_add_ps(_mm256_mul_ps(start_sine, within_cosine),
+                                         _mm256_mul_ps(start_cosine, within_sine));
+    const __m256 sine = _mm256_xor_ps(forward, sign);
     _mm256_storeu_ps(first + pair, _mm256_sub_ps(_mm256_mul_ps(x, cosine), _mm256_mul_ps(y, sine)));
     _mm256_storeu_ps(second + pair,
                      _mm256_add_ps(_mm256_mul_ps(y, cosine), _mm256_mul_ps(x, sine)));

@@ -78,9 +78,16 @@ LARDER_TARGET_AVX512 void Rotate(const RotationView& rotation, uint32_t token, b
   for (uint32_t pair = 0; pair < shape.pairs; pair += kFloats) {
     const __m512 x = _mm512_loadu_ps(first + pair);
     const __m512 y = _mm512_loadu_ps(second + pair);
-    const __m512 cosine = _mm512_loadu_ps(cosines + pair);
-    const __m512 sine = _mm512_castsi512_ps(
-        _mm512_xor_si512(_mm512_castps_si512(_mm512_loadu_ps(sines + pair)), sign));
+    // RotationView::Angle.
+    const __m512 start_cosine = _mm512_load_ps(&rotation.start_cosines[pair]);
+    const __m512 start_sine = _mm512_load_ps(&rotation.start_sines[pair]);
+    const __m512 within_cosine = _mm512_loadu_ps(cosines + pair);
+    const __m512 within_sine = _mm512_loadu_ps(sines + pair);
+    const __m512 cosine = _mm512_sub_ps(_mm512_mul_ps(start_cosine, within_cosine),
+                                        _mm512_mul_ps(start_sine, within_sine));
+    const __m512 forward = _mm512_add_ps(_mm512_mul_ps(start_sine, within_cosine),
+                                         _mm512_mul_ps(start_cosine, within_sine));
+    const __m512 sine = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(forward), sign));
     _mm512_storeu_ps(first + pair, _mm512_sub_ps(_mm512_mul_ps(x, cosine), _mm512_mul_ps(y, sine)));
     _mm512_storeu_ps(second + pair,
                      _mm512_add_ps(_mm512_mul_ps(y, cosine), _mm512_mul_ps(x, sine)));

@@ -73,8 +73,11 @@ WarpProfile Write(const LarderProfile& profile, BlockWriter& writer) {
   view.rotation = profile.rotation().shape();
   PutTables(profile.family(), writer, &view);
   view.turns = writer.Put(profile.rotation().turns().data(), view.rotation.pairs);
-  view.within_chunk = writer.Put(profile.rotation().within_chunk().data(),
-                                 profile.rotation().within_chunk().size());
+  std::vector<CosineSine> within_chunk;
+  for (size_t i = 0; i < profile.rotation().cosines().size(); ++i) {
+    within_chunk.push_back({profile.rotation().cosines()[i], profile.rotation().sines()[i]});
+  }
+  view.within_chunk = writer.Put(within_chunk.data(), within_chunk.size());
   std::vector<uint32_t> channels(contents.steps.size());
   for (size_t i = 0; i < channels.size(); ++i) {
     channels[i] = PackChannel(contents.steps[i], contents.channel_tables[i], contents.means[i]);

@@ -87,13 +87,13 @@ TEST(RotationTest, AChunkFarIntoTheSequenceTurnsByItsPosition) {
   }
   const Rotation rotation({RopeStyle::kHalves, 0, 32}, turns);
   constexpr uint64_t kFirst = 1'000'000;
-  std::vector<float> scratch(rotation.ScratchFloats(256));
-  const RotationView view = rotation.View(kFirst, 256, scratch);
+  RotationView view;
+  rotation.SetView(kFirst, &view);
   for (uint32_t token = 0; token < 256; ++token) {
     for (uint32_t pair = 0; pair < 32; ++pair) {
       const CosineSine exact = CosineSineOf((kFirst + token) * turns[pair]);
-      ASSERT_NEAR(view.cosines[token * 32 + pair], exact.cosine, 4e-7);
-      ASSERT_NEAR(view.sines[token * 32 + pair], exact.sine, 4e-7);
+      ASSERT_NEAR(view.Angle(token, pair).cosine, exact.cosine, 4e-7);
+      ASSERT_NEAR(view.Angle(token, pair).sine, exact.sine, 4e-7);
     }
   }
 }
