@@ -67,7 +67,6 @@ def main():
         "values": [float(f"{value:.4g}") for value in mean[:, 1]],
     }
     Path(arguments.output).write_text(json.dumps(description, indent=1) + "\n")
-    np.save(arguments.output + ".npy", np.array(divergences))
 
 
 if __name__ == "__main__":
