@@ -41,8 +41,8 @@ class Trust {
   static constexpr uint64_t kReusesMin = 3000;
   // What may be lost: a share of all uses so far, and what the change to another order costs at
   // first, for it keeps chunks that pay later.
-  static constexpr double kLossShareMax = 0.0003;
-  static constexpr double kLossCacheSizes = 1.0 / 20;
+  static constexpr double kLossShareMax = 0.0002;
+  static constexpr double kLossCacheSizes = 1.0 / 40;
   static constexpr double kLossBurstMax = 400;
   static constexpr double kLossMin = 32;
   // What was won counts against later losses up to this.
