@@ -41,16 +41,20 @@ std::string PlaneName(uint32_t layer, uint32_t plane) {
   return absl::StrCat("layer ", layer, " plane ", plane);
 }
 
-absl::StatusOr<PlaneGeometry> GeometryOf(const Manifest& manifest, const Part& part,
-                                         uint32_t token_count) {
+// INVALID_ARGUMENT when the codec has no planes like that.
+absl::StatusOr<PlaneGeometry> GeometryFor(const Codec& codec, const Manifest& manifest,
+                                          const Part& part, uint32_t token_count) {
   if (manifest.kind == CacheKind::kRecurrent) {
     return absl::InvalidArgumentError("recurrent states are stored raw");
   }
-  return PlaneGeometry{.element = static_cast<CodecElement>(manifest.element_type),
-                       .heads = uint32_t{part.head_end} - part.head_begin,
-                       .tokens = manifest.tokens_per_chunk,
-                       .filled_tokens = token_count,
-                       .head_dim = manifest.head_dim};
+  const PlaneGeometry geometry{.element = static_cast<CodecElement>(manifest.element_type),
+                               .heads = uint32_t{part.head_end} - part.head_begin,
+                               .tokens = manifest.tokens_per_chunk,
+                               .filled_tokens = token_count,
+                               .head_dim = manifest.head_dim};
+  RETURN_IF_ERROR(
+      ToStatus(codec.Check(geometry), ContainerCodecName(static_cast<ContainerCodec>(codec.id()))));
+  return geometry;
 }
 
 PlanePlace PlaceOf(const Manifest& manifest, const ChunkIdentity& identity, uint32_t layer,
@@ -188,8 +192,7 @@ absl::StatusOr<std::vector<uint8_t>> EncodeContainer(const ContainerCodecs& code
   const Codec& codec = codecs.Get(codec_id);
   levels = levels == 0 ? codec.level_count() : std::min(levels, codec.level_count());
   ASSIGN_OR_RETURN(const PlaneGeometry geometry,
-                   GeometryOf(manifest, identity.part, identity.token_count));
-  RETURN_IF_ERROR(ToStatus(codec.Check(geometry), ContainerCodecName(codec_id)));
+                   GeometryFor(codec, manifest, identity.part, identity.token_count));
 
   const uint32_t plane_count = ContainerPlaneCount(manifest, identity.part);
   std::vector<std::vector<uint8_t>> runs(size_t{levels} * plane_count);
@@ -226,12 +229,13 @@ absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& v
   }
   RETURN_IF_ERROR(CheckContainerRead(view, manifest, wanted, destination));
   const ChunkIdentity& identity = view.identity();
-  ASSIGN_OR_RETURN(const PlaneGeometry geometry,
-                   GeometryOf(manifest, identity.part, identity.token_count));
   const Codec& codec = codecs.Get(view.codec());
-  if (const absl::Status fits = ToStatus(codec.Check(geometry), "geometry"); !fits.ok()) {
-    return absl::DataLossError(absl::StrCat("container: ", fits.message()));
+  const absl::StatusOr<PlaneGeometry> stored =
+      GeometryFor(codec, manifest, identity.part, identity.token_count);
+  if (!stored.ok()) {
+    return absl::DataLossError(absl::StrCat("container: ", stored.status().message()));
   }
+  const PlaneGeometry& geometry = *stored;
   levels = levels == 0 ? view.level_count() : std::min(levels, view.level_count());
   PlaneRange range = PlaneRange::Whole(geometry);
   range.head_begin = wanted.head_begin - identity.part.head_begin;

@@ -76,6 +76,25 @@ TEST_F(BenchTest, ReplayOfAWorkloadChecksEveryByte) {
   EXPECT_GE(json["match_us"]["p99"], json["match_us"]["p50"]);
 }
 
+TEST_F(BenchTest, ReplayOfCodedBlocksChecksThemToo) {
+  for (const std::string codec : {"lossless", "larder --levels 2"}) {
+    SCOPED_TRACE(codec);
+    const Json json = ParseOutput(
+        RunBench("replay --generate conversation --seed 3 --limit 8 --arena-bytes 256MiB "
+                 "--bytes-per-token 8192 --tokens-per-block 64 --json --codec " +
+                 codec));
+    EXPECT_EQ(json["corrupt"], 0);
+    EXPECT_EQ(json["errors"], 0);
+    EXPECT_GT(json["bytes_fetched"], 0);
+    EXPECT_GT(json["container_bytes_put"], 0);
+    EXPECT_LT(json["container_bytes_put"].get<double>(), 0.8 * json["bytes_put"].get<double>());
+  }
+  const Outcome wrong = RunBench("replay --generate conversation --limit 1 --codec zip",
+                                 /*with_errors=*/true);
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_NE(wrong.output.find("none of raw, lossless"), std::string::npos) << wrong.output;
+}
+
 TEST_F(BenchTest, DiskComparesADeviceWithThePlainLoop) {
   // The build folder: the temporary directory may have no O_DIRECT.
   const Outcome outcome = RunBench(absl::StrCat(
