@@ -230,9 +230,12 @@ constexpr Setting kSettings[] = {
     {.name = "disk.admission",
      .kind = SettingKind::kChoice,
      .target = [](Config& c) -> SettingTarget { return &c.node.disk.admission; },
-     .choices = "all|second-sight",
-     .doc = "What write-back writes: all; second-sight: what was used since it was stored, or was\n"
-            "about to leave memory once before. The latter wears the disk several times less."},
+     .choices = "all|second-sight|score",
+     .doc =
+         "What write-back writes: all; second-sight: what was used since it was stored, or was\n"
+         "about to leave memory once before, which wears the disk several times less and costs\n"
+         "hits; score: kinds of chunks (by depth and uses) of which enough were asked for again\n"
+         "for what was written of them, and fewer kinds as disk.write_bytes_per_day is used up."},
     {.name = "disk.ready_fraction",
      .kind = SettingKind::kFraction,
      .target = [](Config& c) -> SettingTarget { return &c.node.core.disk_ready_fraction; },

@@ -287,7 +287,9 @@ class Core {
   void PrepareEvictions(MonotonicTime now);
   // False when it cannot be written now; `give_up` says that it need not be tried again.
   bool StartDemotion(ChunkIndex chunk, bool leaves, MonotonicTime now, bool* give_up);
-  bool IsWorthWriting(ChunkIndex chunk);
+  DiskCandidate CandidateOf(ChunkIndex chunk) const;
+  bool IsWorthWriting(ChunkIndex chunk, MonotonicTime now);
+  void MarkUsedOnDisk(DiskChunkIndex chunk);
   void FinishTransfer(const DiskTier::Finished& finished, MonotonicTime now);
   void FinishDemotion(ChunkIndex chunk);
   bool StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime now);

@@ -63,7 +63,7 @@ uint64_t Core::CountOnDisk(SpaceHandle space, std::span<const KeyHash> keys, boo
     if (chunk == kNoChunk || catalog_.chunk(chunk).state != Chunk::State::kVisible) {
       const DiskChunkIndex on_disk = disk_->Find(space, key, now_unix_ms);
       if (on_disk == kNoDiskChunk) break;
-      if (use) disk_->MarkUsed(on_disk);
+      if (use) MarkUsedOnDisk(on_disk);
     } else if (use) {
       catalog_.Touch(chunk, now);
     }
@@ -125,16 +125,24 @@ void Core::PrepareEvictions(MonotonicTime now) {
     const ChunkIndex victim = NextToLeave(/*group=*/0, now);
     if (victim == kNoChunk) return;
     bool give_up = true;
-    const bool write = !IsOnDisk(victim) && IsWorthWriting(victim);
+    const bool write = !IsOnDisk(victim) && IsWorthWriting(victim, now);
     if (write && StartDemotion(victim, /*leaves=*/true, now, &give_up)) continue;
     if (write && !give_up) return;
     SetReady(victim);
   }
 }
 
-bool Core::IsWorthWriting(ChunkIndex index) {
+DiskCandidate Core::CandidateOf(ChunkIndex index) const {
   const Chunk& chunk = catalog_.chunk(index);
-  if (disk_admission_.Admit(chunk.key, chunk.uses)) return true;
+  return {.key = chunk.key, .uses = chunk.uses, .depth = chunk.depth};
+}
+
+void Core::MarkUsedOnDisk(DiskChunkIndex chunk) {
+  if (disk_->MarkUsed(chunk)) disk_admission_.ReadBack(disk_->mark(chunk));
+}
+
+bool Core::IsWorthWriting(ChunkIndex index, MonotonicTime now) {
+  if (disk_admission_.Admit(CandidateOf(index), disk_->budget_left(now))) return true;
   ++stats_.refused_admission;
   return false;
 }
@@ -204,6 +212,12 @@ void Core::FinishDemotion(ChunkIndex index) {
   // Half of it, or something that was removed meanwhile, must not be found again.
   if (demotion.failed || doomed) (void)disk_->Remove(chunk.space, chunk.key);
   if (!demotion.failed) ++stats_.demotions;
+  if (const DiskChunkIndex written = disk_->Find(chunk.space, chunk.key, 0);
+      !demotion.failed && written != kNoDiskChunk) {
+    const DiskYield::Kind kind = DiskAdmission::KindOf(CandidateOf(index));
+    disk_->SetMark(written, kind);
+    disk_admission_.Wrote(kind);
+  }
   if (catalog_.DropLease(index)) {
     FreeChunk(index);
   } else if (!doomed && demotion.leaves) {
@@ -223,7 +237,7 @@ Core::LoadResult Core::Load(SpaceHandle space, std::span<const KeyHash> keys, Mo
     if (chunk == kNoChunk || catalog_.chunk(chunk).state != Chunk::State::kVisible) {
       const DiskChunkIndex on_disk = disk_->Find(space, key, now_unix_ms);
       if (on_disk == kNoDiskChunk) break;
-      disk_->MarkUsed(on_disk);
+      MarkUsedOnDisk(on_disk);
       if (room && !loads_.contains({space, key})) room = StartLoad(space, on_disk, now);
     } else if (result.coming == result.in_memory) {
       ++result.in_memory;

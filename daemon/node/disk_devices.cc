@@ -34,6 +34,7 @@ DiskMode ParseDiskMode(absl::string_view mode) {
 }
 
 DiskAdmissionKind ParseDiskAdmission(absl::string_view admission) {
+  if (admission == "score") return DiskAdmissionKind::kScore;
   return admission == "second-sight" ? DiskAdmissionKind::kSecondSight : DiskAdmissionKind::kAll;
 }
 

@@ -89,8 +89,15 @@ class DiskTier {
 
   // The complete chunk of `key`, or kNoDiskChunk.
   DiskChunkIndex Find(uint32_t space, const KeyHash& key, int64_t now_unix_ms) const;
-  // The chunk was used: reclaiming keeps it if it can.
-  void MarkUsed(DiskChunkIndex chunk) { chunks_[chunk].used = true; }
+  // The chunk was used: reclaiming keeps it if it can. True: for the first time since it was
+  // written or moved.
+  bool MarkUsed(DiskChunkIndex chunk) { return !std::exchange(chunks_[chunk].used, true); }
+  // A mark of the caller's, kNoMark until it is set; lost with a restart.
+  static constexpr uint8_t kNoMark = 0xff;
+  void SetMark(DiskChunkIndex chunk, uint8_t mark) { chunks_[chunk].mark = mark; }
+  uint8_t mark(DiskChunkIndex chunk) const { return chunks_[chunk].mark; }
+  // 1: plenty, or no budget at all; 0: spent.
+  double budget_left(MonotonicTime now) { return budget_.left(now); }
   // Its records, without `space`.
   void AppendRecords(DiskChunkIndex chunk, std::vector<DiskRecord>* records) const;
   uint64_t PayloadBytes(DiskChunkIndex chunk) const;
@@ -160,6 +167,7 @@ class DiskTier {
     RecordIndex first = kNoRecord;
     bool in_use = false;
     bool used = false;
+    uint8_t mark = kNoMark;
   };
   struct Record {
     uint64_t offset = 0;

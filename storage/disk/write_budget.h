@@ -35,6 +35,13 @@ class WriteBudget {
     return static_cast<uint64_t>(std::max(available_, 0.0));
   }
 
+  // The share of what can be saved up that is left: 1 with plenty or without a limit, 0 when spent.
+  double left(MonotonicTime now) {
+    if (bytes_per_second_ == 0) return 1;
+    Refill(now);
+    return std::clamp(available_ / (bytes_per_second_ * kSavedForSeconds), 0.0, 1.0);
+  }
+
   // What it was when it was last asked for.
   uint64_t last_available_bytes() const {
     return bytes_per_second_ == 0 ? 0 : static_cast<uint64_t>(std::max(available_, 0.0));

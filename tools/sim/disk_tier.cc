@@ -1,7 +1,6 @@
 #include "tools/sim/disk_tier.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -10,14 +9,6 @@
 namespace larder {
 namespace {
 
-constexpr uint32_t kUseBands = 4;
-constexpr uint32_t kDepthBands = 12;
-
-// A kind is written if it yields at least this share of what all kinds yield together.
-constexpr double kYieldShareMin = 0.6;
-// Until so many of a kind were written, and of one in so many blocks ever after, it is tried.
-constexpr double kTrials = 500;
-constexpr uint32_t kTryOneIn = 16;
 constexpr uint8_t kUsesMax = 255;
 
 }  // namespace
@@ -38,8 +29,7 @@ DiskTier::DiskTier(const BlockTrace& trace, size_t capacity_blocks, DiskAdmissio
       uses_(trace.unique_blocks()),
       partial_(trace.unique_blocks()),
       kind_(trace.unique_blocks()),
-      read_(trace.unique_blocks()),
-      yields_(2 * kUseBands * kDepthBands) {}
+      read_(trace.unique_blocks()) {}
 
 void DiskTier::Use(const TraceRequest& request, absl::FunctionRef<bool(uint32_t)> reads) {
   const auto blocks = trace_.blocks_of(request);
@@ -50,8 +40,7 @@ void DiskTier::Use(const TraceRequest& request, absl::FunctionRef<bool(uint32_t)
     if (!Contains(block)) continue;
     if (reads(block) && !read_[block]) {
       read_[block] = true;
-      yields_[kind_[block]].read += 1;
-      all_.read += 1;
+      yield_.ReadBack(kind_[block]);
     }
     lists_.MoveToNewest(0, block);
   }
@@ -63,16 +52,12 @@ void DiskTier::Offer(uint32_t block) {
   lists_.PushNewest(0, block);
   kind_[block] = KindOf(block);
   read_[block] = false;
-  yields_[kind_[block]].written += 1;
-  all_.written += 1;
+  yield_.Wrote(kind_[block]);
   ++written_;
 }
 
-uint8_t DiskTier::KindOf(uint32_t block) const {
-  const uint32_t uses = std::min<uint32_t>(uses_[block], kUseBands) - (uses_[block] > 0 ? 1 : 0);
-  const auto depth = static_cast<uint32_t>(std::bit_width(trace_.depth[block]));
-  return static_cast<uint8_t>(((partial_[block] ? 1 : 0) * kUseBands + uses) * kDepthBands +
-                              std::min(depth, kDepthBands - 1));
+DiskYield::Kind DiskTier::KindOf(uint32_t block) const {
+  return DiskYield::KindOf(uses_[block], trace_.depth[block], partial_[block] ? 1 : 0);
 }
 
 bool DiskTier::Admits(uint32_t block) const {
@@ -84,9 +69,7 @@ bool DiskTier::Admits(uint32_t block) const {
     case DiskAdmission::kScore:
       break;
   }
-  const Yield& yield = yields_[KindOf(block)];
-  if (yield.written < kTrials || block % kTryOneIn == 0) return true;
-  return yield.read / yield.written >= kYieldShareMin * all_.read / all_.written;
+  return yield_.Admits(KindOf(block), block);
 }
 
 }  // namespace larder

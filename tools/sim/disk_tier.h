@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/policy/disk_yield.h"
 #include "tools/sim/block_lists.h"
 #include "tools/sim/block_trace.h"
 
@@ -36,13 +37,7 @@ class DiskTier {
   uint64_t written() const { return written_; }
 
  private:
-  // What was written of one kind of block, and how many of those were read back.
-  struct Yield {
-    double written = 0;
-    double read = 0;
-  };
-
-  uint8_t KindOf(uint32_t block) const;
+  DiskYield::Kind KindOf(uint32_t block) const;
   bool Admits(uint32_t block) const;
 
   const BlockTrace& trace_;
@@ -50,11 +45,10 @@ class DiskTier {
   const DiskAdmission admission_;
   BlockLists lists_;
   std::vector<uint8_t> uses_;
-  std::vector<bool> partial_;  // the request that used it last filled it only in part
-  std::vector<uint8_t> kind_;  // when it was written
-  std::vector<bool> read_;     // since it was written
-  std::vector<Yield> yields_;  // by kind
-  Yield all_;
+  std::vector<bool> partial_;          // the request that used it last filled it only in part
+  std::vector<DiskYield::Kind> kind_;  // when it was written
+  std::vector<bool> read_;             // since it was written
+  DiskYield yield_;
   uint64_t written_ = 0;
 };
 

@@ -278,6 +278,32 @@ TEST_F(SecondSightTest, OnlyWhatWasUsedOrComesAgainIsWritten) {
   EXPECT_GT(core().Stats().refused_admission, kGranules);
 }
 
+class ScoreTest : public CoreDiskTest {
+ protected:
+  ScoreTest()
+      : CoreDiskTest({.disk_admission = DiskAdmissionKind::kScore, .disk_ready_fraction = 0.25}) {}
+};
+
+TEST_F(ScoreTest, KindsThatNobodyAsksForAgainAreNotWritten) {
+  constexpr uint64_t kCount = 1500, kShallow = 10'000, kDeep = 20'000;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    ASSERT_TRUE(harness_.Put(session_, space_, kShallow + i));
+    ASSERT_TRUE(harness_.Put(session_, space_, kDeep + i, 0, /*depth=*/5));
+    Settle();
+    if (i < kGranules) continue;
+    const KeyHash left = Key(kDeep + i - kGranules);  // memory, but not disk
+    (void)core().Match(space_, {&left, 1}, /*touch=*/true, harness_.now);
+  }
+  EXPECT_GT(core().Stats().refused_admission, kCount / 3);
+  uint64_t shallow = 0, deep = 0;
+  for (uint64_t i = kCount - 200; i < kCount - kGranules; ++i) {
+    shallow += OnDisk(kShallow + i) ? 1 : 0;
+    deep += OnDisk(kDeep + i) ? 1 : 0;
+  }
+  EXPECT_GT(deep, 5 * shallow);
+  EXPECT_GT(shallow, 0u) << "a few are tried all the same";
+}
+
 class WriteThroughTest : public CoreDiskTest {
  protected:
   WriteThroughTest() : CoreDiskTest({.disk_mode = DiskMode::kWriteThrough}) {}
