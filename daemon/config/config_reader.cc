@@ -312,21 +312,23 @@ void ConfigReader::CheckArena() {
 }
 
 void ConfigReader::CheckTenants() {
+  // Each may be as large as any number: a sum that went round would pass for a small one.
+  const auto add = [](uint64_t sum, uint64_t bytes) {
+    return sum > ~bytes ? ~uint64_t{0} : sum + bytes;
+  };
   uint64_t memory = 0, disk = 0;
   for (const TenantLimits& tenant : config_.node.core.tenants) {
-    memory += tenant.memory.guaranteed;
-    disk += tenant.disk.guaranteed;
+    memory = add(memory, tenant.memory.guaranteed);
+    disk = add(disk, tenant.disk.guaranteed);
   }
   if (memory > config_.node.arena.data_bytes) {
     AddProblem("policy.tenants", absl::StrCat("guarantees of ", memory, " bytes of memory exceed ",
                                               "the arena's ", config_.node.arena.data_bytes));
   }
   // What is guaranteed is moved whenever its segment is reclaimed.
-  const auto paths =
-      std::max<size_t>(1, static_cast<size_t>(std::count(config_.node.disk.paths.begin(),
-                                                         config_.node.disk.paths.end(), ',')) +
-                              1);
-  const uint64_t disk_max = config_.node.disk.capacity_bytes * paths / 2;
+  const std::string& paths = config_.node.disk.paths;
+  const auto devices = 1 + static_cast<uint64_t>(std::count(paths.begin(), paths.end(), ','));
+  const uint64_t disk_max = config_.node.disk.capacity_bytes * devices / 2;
   if (disk > disk_max) {
     AddProblem("policy.tenants", absl::StrCat("guarantees of ", disk, " bytes of disk exceed ",
                                               "half of the disk tier, ", disk_max));

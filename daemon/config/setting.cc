@@ -241,14 +241,8 @@ struct ValueFormatter {
     return TomlString(absl::FormatDuration(*value));
   }
   std::string operator()(std::string* value) const { return TomlString(*value); }
-  std::string operator()(HugePages* value) const {
-    const std::vector<absl::string_view> choices = absl::StrSplit(setting.choices, '|');
-    return TomlString(choices[static_cast<size_t>(*value)]);
-  }
-  std::string operator()(OrderKind* value) const {
-    const std::vector<absl::string_view> choices = absl::StrSplit(setting.choices, '|');
-    return TomlString(choices[static_cast<size_t>(*value)]);
-  }
+  std::string operator()(HugePages* value) const { return Choice(static_cast<size_t>(*value)); }
+  std::string operator()(OrderKind* value) const { return Choice(static_cast<size_t>(*value)); }
   std::string operator()(std::vector<TenantLimits>* value) const {
     return absl::StrCat("[",
                         absl::StrJoin(*value, ", ",
@@ -259,6 +253,11 @@ struct ValueFormatter {
   }
   std::string operator()(std::vector<uint32_t>* value) const {
     return absl::StrCat("[", absl::StrJoin(*value, ", "), "]");
+  }
+
+  std::string Choice(size_t number) const {
+    const std::vector<absl::string_view> choices = absl::StrSplit(setting.choices, '|');
+    return TomlString(choices[number]);
   }
 
   std::string Number(uint64_t value) const {

@@ -198,6 +198,8 @@ enum class AbsenceReason : uint8_t {
   kDiskReclaimed,  // its segment on disk was needed again
   kDiskCorrupt,    // its record on disk was damaged
 };
+static_assert(static_cast<size_t>(AbsenceReason::kRefused) == kRemovalCauses);
+static_assert(static_cast<int>(AbsenceReason::kQuota) == static_cast<int>(RemovalCause::kQuota));
 
 struct Explanation {
   KeyHash key;

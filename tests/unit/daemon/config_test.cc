@@ -191,6 +191,9 @@ TEST(Tenants, GuaranteesFitTheTiers) {
   EXPECT_THAT(problem("acme memory=900TiB.."), HasSubstr("exceed the arena's"));
   EXPECT_THAT(problem("acme disk=900TiB.."), HasSubstr("half of the disk tier"));
   EXPECT_EQ(problem("acme memory=1GiB.. disk=32GiB.."), "");
+  // 2^63 bytes each: their sum is 0 modulo 2^64.
+  EXPECT_THAT(problem("acme memory=8388608TiB..\", \"lab memory=8388608TiB.."),
+              HasSubstr("exceed the arena's"));
 }
 
 struct BadValue {
