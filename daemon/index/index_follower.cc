@@ -15,18 +15,26 @@ IndexFollower::Taken IndexFollower::OnBatch(const FollowBatch& batch) {
   return batch.phase == FollowBatch::Phase::kDeltas ? OnDeltas(batch) : OnSnapshot(batch);
 }
 
+bool IndexFollower::BeginSnapshot(const FollowBatch& batch) {
+  complete_ = false;
+  in_snapshot_ = false;
+  forgetting_ = !index_->BeginSnapshot(slot_);
+  if (forgetting_) return false;
+  in_snapshot_ = true;
+  epoch_ = batch.epoch;
+  next_ = batch.first_sequence;
+  next_part_ = 0;
+  return true;
+}
+
 IndexFollower::Taken IndexFollower::OnSnapshot(const FollowBatch& batch) {
-  if (!in_snapshot_) {
-    complete_ = false;
-    if (!index_->BeginSnapshot(slot_)) {
-      forgetting_ = true;
-      return Taken::kLater;
-    }
-    forgetting_ = false;
-    in_snapshot_ = true;
-    epoch_ = batch.epoch;
-    next_ = batch.first_sequence;
+  if (batch.part == 0) {
+    if (!BeginSnapshot(batch)) return Taken::kLater;
+  } else if (!in_snapshot_ || batch.part != next_part_) {
+    ++gaps_;
+    return Taken::kResync;
   }
+  ++next_part_;
   Apply(batch.events);
   node_next_ = std::max(next_, batch.next_sequence);
   if (batch.phase == FollowBatch::Phase::kSnapshotEnd) {

@@ -16,8 +16,8 @@ namespace larder {
 struct FollowBatch {
   enum class Phase : uint8_t {
     kDeltas = 1,       // without events: the node lives, and that is how far its log goes
-    kSnapshot = 2,     // the first of a stream begins a snapshot
-    kSnapshotEnd = 3,  // and this one, with or without events, ends it
+    kSnapshot = 2,     // part 0 begins one
+    kSnapshotEnd = 3,  // its last part, with or without events
   };
   uint64_t epoch = 0;
   Phase phase = Phase::kDeltas;
@@ -25,6 +25,7 @@ struct FollowBatch {
   // delta that follows.
   uint64_t first_sequence = 0;
   uint64_t next_sequence = 0;  // of the node's log when it sent this
+  uint64_t part = 0;           // of a snapshot: its parts are numbered from 0
   std::vector<ChunkEvent> events;
 };
 
@@ -75,6 +76,8 @@ class IndexFollower {
   IndexFollowerStats stats() const;
 
  private:
+  // False when entries have to be forgotten first.
+  bool BeginSnapshot(const FollowBatch& batch);
   Taken OnSnapshot(const FollowBatch& batch);
   Taken OnDeltas(const FollowBatch& batch);
   void Apply(std::span<const ChunkEvent> events);
@@ -84,6 +87,7 @@ class IndexFollower {
   uint64_t epoch_ = 0;      // of what is in the index; 0: nothing is
   uint64_t next_ = 0;       // the delta that comes next
   uint64_t node_next_ = 0;  // the node's own, as last heard
+  uint64_t next_part_ = 0;  // of the snapshot
   bool complete_ = false;   // a whole snapshot and all deltas up to next_ are in the index
   bool in_snapshot_ = false;
   bool forgetting_ = false;
