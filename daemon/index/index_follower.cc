@@ -86,6 +86,7 @@ void IndexFollower::Apply(std::span<const ChunkEvent> events) {
 
 IndexFollowerStats IndexFollower::stats() const {
   return {.epoch = epoch_,
+          .next_sequence = next_,
           .applied = applied_,
           .snapshots = snapshots_,
           .gaps = gaps_,

@@ -38,9 +38,10 @@ struct FollowPosition {
 };
 
 struct IndexFollowerStats {
-  uint64_t epoch = 0;
-  uint64_t applied = 0;    // events
-  uint64_t snapshots = 0;  // complete ones
+  uint64_t epoch = 0;          // 0: nothing of it is in the index
+  uint64_t next_sequence = 0;  // all events before this one are applied
+  uint64_t applied = 0;        // events
+  uint64_t snapshots = 0;      // complete ones
   uint64_t gaps = 0;
   uint64_t lag = 0;  // events that the node has logged and this one has not applied
   bool in_sync = false;

@@ -198,7 +198,7 @@ class FollowedNode {
       if (random_.Below(3) != 0) SendOne(/*lose=*/random_.Below(30) == 0);
       if (random_.Below(2) == 0) follower_.Step(50);
     }
-    for (int i = 0; !follower_.stats().in_sync || follower_.stats().lag > 0; ++i) {
+    for (int i = 0; !Synced(); ++i) {
       ASSERT_LT(i, 1000);
       SendOne(/*lose=*/false);
       follower_.Step(10'000);
@@ -214,6 +214,11 @@ class FollowedNode {
   static constexpr uint64_t kKeys = 300;
   static constexpr size_t kLogCapacity = 120;
 
+  bool Synced() const {
+    const IndexFollowerStats stats = follower_.stats();
+    return stats.in_sync && stats.epoch == log_->epoch() &&
+           stats.next_sequence == log_->next_sequence();
+  }
   void Change() {
     const uint64_t key = random_.Below(kKeys);
     const uint8_t tiers = static_cast<uint8_t>(random_.Below(4));
