@@ -52,6 +52,10 @@ struct MemberView {
 absl::Status CheckMemberName(absl::string_view name);
 // INVALID_ARGUMENT names the field that is out of bounds.
 absl::Status CheckMember(const MemberRecord& record);
+// HOST:PORT; `field` is what messages call it.
+absl::Status CheckMemberAddress(absl::string_view field, absl::string_view address);
+// Why `next` cannot replace `current` as what a running node says of itself; empty: it can.
+std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next);
 
 // The value of a member's key in etcd: JSON, docs/formats/member.md. REQUIRES: CheckMember(record).
 std::string EncodeMember(const MemberRecord& record);
@@ -63,41 +67,47 @@ absl::StatusOr<MemberRecord> DecodeMember(absl::string_view name, absl::string_v
 // A member goes when its record does, with two exceptions: while the source is away nobody goes,
 // and when it is back, members whose records are gone get `grace` from then on to come again (their
 // leases may have run out only because nobody could renew them). Who said that it leaves goes at
-// once.
+// once. A record that was overwritten with something else counts for `grace` longer.
 class MemberTable {
  public:
   struct Entry {
     std::string name;
     std::string value;
+    int64_t revision = 0;  // the source's, of the record's last change
   };
 
   // REQUIRES: CheckMember(self).
   MemberTable(MemberRecord self, absl::Duration grace, MonotonicTime now);
 
-  void SetSelf(MemberRecord self);
+  // As MemberSource::Publish says.
+  void SetSelf(const MemberRecord& self);
   const MemberRecord& self() const { return self_; }
 
-  // The source answers, and this is all that it has. `left_out`: it had more, which were not read.
-  void OnList(const std::vector<Entry>& entries, bool left_out, MonotonicTime now);
+  // The source answers, and this is all that it has. `more`: it had more, which was not read.
+  void OnList(const std::vector<Entry>& entries, bool more, MonotonicTime now);
   void OnPut(const Entry& entry, MonotonicTime now);
-  void OnDelete(absl::string_view name, MonotonicTime now);
+  void OnDelete(absl::string_view name, int64_t revision, MonotonicTime now);
   // The source answered, whatever it said.
   void OnHeard(MonotonicTime now) { last_heard_ = now; }
   // The source does not answer (any more), or refuses.
-  void OnLost(absl::string_view problem, MonotonicTime now);
+  void OnLost(absl::string_view problem);
 
   // Drops members whose time is up; when next, if ever.
   void Tick(MonotonicTime now);
   std::optional<MonotonicTime> next_wakeup() const;
 
-  // True when this node's record is to be (re)written at the source: it is not there, or not what
-  // it should be. False when a node that started later took the name: then there is a problem
-  // instead.
+  // True when this node's record is to be written at the source: it is not there, or not what it
+  // should be. False when a node that started later has the name: that is a problem instead.
   bool must_publish() const;
-  // This node's record was written; what the source says of it from now on is after that.
-  void OnPublished();
+  // Another node has the name: nothing of it at the source is to be touched.
+  bool name_taken() const { return own_ == OwnRecord::kTaken; }
+  // This was written at that revision of the source; it may have changed meanwhile.
+  void OnPublished(const MemberRecord& record, int64_t revision);
+  // This node's record is about to go from the source, or is gone.
+  void OnUnpublished();
 
   MemberView View(MonotonicTime now) const;
+  bool reachable() const { return reachable_; }
   uint64_t revision() const { return revision_; }
 
  private:
@@ -107,26 +117,30 @@ class MemberTable {
     std::optional<MonotonicTime> drop_at;  // set: its record is gone
   };
 
-  void OnOwnPut(const Entry& entry);
+  void Put(const Entry& entry, MonotonicTime now);
+  void PutOwn(const Entry& entry);
+  void PutOther(MemberRecord record);
+  void SetOwn(OwnRecord own);
   void Vanish(absl::string_view name, MonotonicTime drop_at);
-  void NoteBad(absl::string_view name, absl::string_view why);
-  void ForgetBad(absl::string_view name);
+  void Report(absl::string_view name, absl::string_view why);
   std::string Problem() const;
 
   MemberRecord self_;
   const absl::Duration grace_;
   uint64_t revision_ = 1;
   absl::btree_map<std::string, Known> known_;      // without this node
-  absl::btree_map<std::string, std::string> bad_;  // keys that hold no record: name, why
-  bool left_out_ = false;
+  absl::btree_map<std::string, std::string> bad_;  // what is no member: its name for people, why
+  bool more_ = false;
   bool reachable_ = false;
-  bool ever_lost_ = false;
+  bool ever_reached_ = false;
   std::string lost_because_ = "not reached yet";
   MonotonicTime last_heard_;
   MonotonicTime settled_at_;  // from then on, members go with their records
   OwnRecord own_ = OwnRecord::kMissing;
+  int64_t own_revision_ = 0;  // older news of the own record is no news
+  bool ever_published_ = false;
   std::string taken_by_;
-  bool published_ = false;
+  std::string refused_self_;
 };
 
 }  // namespace larder
