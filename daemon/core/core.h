@@ -175,6 +175,8 @@ class Core {
   // returned cursor until it is nullopt. Chunks that come, go or move meanwhile are in the changes.
   std::optional<uint64_t> HoldingsStep(uint64_t cursor, std::vector<Holding>* holdings) const;
   Holding HoldingOf(SpaceHandle space, const KeyHash& key) const;
+  // What a chunk that is here is worth to others when this node leaves; only the order counts.
+  double ValueOf(SpaceHandle space, const KeyHash& key);
 
   // --- administration -----------------------------------------------------------------------
   // Pins or unpins; returns how many chunks were found. RESOURCE_EXHAUSTED when pinned chunks

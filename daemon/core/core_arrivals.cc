@@ -211,6 +211,14 @@ Holding Core::HoldingOf(SpaceHandle space, const KeyHash& key) const {
   return holding;
 }
 
+double Core::ValueOf(SpaceHandle space, const KeyHash& key) {
+  const ChunkIndex chunk = catalog_.Find(space, key);
+  if (chunk == kNoChunk) return 0;  // On disk: others are worth more.
+  const Chunk& held = catalog_.chunk(chunk);
+  // Often used, then lately used; of one age the shallower ones, without which the others are lost.
+  return 1.0 + held.uses + held.last_use * 1e-12 - held.depth * 1e-15;
+}
+
 uint32_t Core::PagesOnDisk(DiskChunkIndex chunk) const {
   std::vector<DiskRecord> records;
   disk_->AppendRecords(chunk, &records);
