@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "daemon/cluster/member_source.h"
 #include "daemon/cluster/proof.h"
 #include "daemon/cluster/static_table.h"
