@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/ids.h"
+#include "daemon/cluster/fetch_name.h"
 #include "daemon/cluster/node_slot.h"
 #include "daemon/cluster/peer_breaker.h"
 #include "daemon/cluster/peer_pace.h"
@@ -24,18 +25,6 @@ namespace larder {
 
 // One request to one node. Never reused.
 using AttemptId = Handle<struct FetchAttemptTag>;
-
-// What is fetched: a chunk of one of the caller's spaces.
-struct FetchName {
-  uint32_t space = 0;
-  KeyHash key;
-
-  friend auto operator<=>(const FetchName&, const FetchName&) = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const FetchName& name) {
-    return H::combine(std::move(h), name.space, name.key);
-  }
-};
 
 struct FetchCandidate {
   NodeSlot node = 0;
