@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,13 +52,24 @@ struct PrivateDaemonOptions {
   absl::Duration start_timeout = absl::Seconds(10);
 };
 
+// Where a chunk is.
+struct ChunkLocation {
+  enum class Tier : uint8_t { kMemory, kDisk, kPeerMemory, kPeerDisk };
+  Tier tier = Tier::kMemory;
+  std::string node;  // kPeer...: the node that it would come from
+  // Until it is in the memory of this client's node, as that node predicts it.
+  absl::Duration predicted;
+};
+
 // How much of a prefix is stored. `status` says why it is not more where that is not an honest
 // miss: UNAVAILABLE (no daemon), DEADLINE_EXCEEDED, INVALID_ARGUMENT (a caller's mistake).
 struct MatchResult {
   uint32_t chunks = 0;
-  uint32_t memory_chunks = 0;  // those before the first that has to come from disk
+  uint32_t memory_chunks = 0;  // those before the first that has to come from elsewhere
+  uint32_t peer_chunks = 0;    // those that have to come from other nodes, about
   uint64_t tokens = 0;
-  uint64_t bytes = 0;  // of payload
+  uint64_t bytes = 0;                    // of payload
+  std::vector<ChunkLocation> locations;  // of the chunks, if asked for
   // Expected time to fetch these bytes, from the rate of this client's own fetches so far.
   absl::Duration predicted_load_time;
   absl::Status status;
@@ -71,6 +83,12 @@ struct CallOptions {
 struct MatchOptions : CallOptions {
   // Whether the match counts as a use for eviction. A router that only looks says no.
   bool touch = true;
+  // Only what this client's node has itself counts.
+  bool local_only = false;
+  // A prefix of fewer tokens is a miss: it is not worth fetching.
+  uint64_t min_tokens = 0;
+  // Fills MatchResult::locations.
+  bool locations = false;
 };
 
 struct FetchOptions : CallOptions {
@@ -78,6 +96,8 @@ struct FetchOptions : CallOptions {
   std::optional<Part> part;
   // So many levels of chunks that are stored in several; 0: all of them. Fewer are less exact.
   uint32_t levels = 0;
+  // Chunks that only other nodes have count as not stored.
+  bool local_only = false;
   // Called on the fetching thread when a layer of a chunk is verified and in place.
   std::function<void(size_t chunk, uint16_t layer)> on_layer;
   CancelToken cancel;

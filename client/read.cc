@@ -32,23 +32,46 @@ absl::StatusOr<ReadCall> BeginRead(ClientCore& core, SpaceState& space, const Ke
   return call;
 }
 
+// The places that a reply lists behind its fixed part.
+absl::Status ReadLocations(MessageReader& reader, const MatchReply& matched,
+                           std::vector<ChunkLocation>* locations) {
+  const auto places = reader.ReadArray<ChunkPlaceMessage>(matched.place_count, matched.chunks);
+  const auto names = reader.ReadArray<NodeNameMessage>(matched.node_count, matched.place_count);
+  RETURN_IF_ERROR(reader.Finish("reply to match"));
+  for (const ChunkPlaceMessage& place : places) {
+    if (place.place > kPlacePeerDisk) return absl::InternalError("a chunk is at no known place");
+    ChunkLocation location{.tier = static_cast<ChunkLocation::Tier>(place.place),
+                           .node = {},
+                           .predicted = absl::Microseconds(place.predicted_us)};
+    for (const NodeNameMessage& name : names) {
+      if (place.place < kPlacePeerMemory || name.node != place.node) continue;
+      location.node.assign(name.name, std::min<size_t>(name.name_bytes, sizeof(name.name)));
+    }
+    locations->push_back(std::move(location));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MatchAll(const ReadCall& call, const KeySpan& keys, const MatchOptions& options,
                       MatchResult* result) {
   MessageWriter writer;
   Frame reply;
+  const uint32_t flags = (options.touch ? kMatchTouches : 0) |
+                         (options.local_only ? kMatchLocalOnly : 0) |
+                         (options.locations ? kMatchPlaces : 0);
   for (size_t first = 0; first < keys.size(); first += kMessageKeysMax) {
     const size_t count = std::min<size_t>(kMessageKeysMax, keys.size() - first);
-    WriteKeysRequest(keys.Subspan(first, count),
-                     {.space = call.handle, .flags = options.touch ? kMatchTouches : 0}, &writer);
+    WriteKeysRequest(keys.Subspan(first, count), {.space = call.handle, .flags = flags}, &writer);
     RETURN_IF_ERROR(call.connection->Call(Opcode::kMatch, writer.payload(), call.deadline, &reply));
     MessageReader reader(reply.payload);
     const auto matched = reader.Read<MatchReply>();
-    RETURN_IF_ERROR(reader.Finish("reply to match"));
     if (matched.chunks > count || matched.memory_chunks > matched.chunks) {
       return absl::InternalError("the daemon matched more keys than it was asked for");
     }
+    RETURN_IF_ERROR(ReadLocations(reader, matched, &result->locations));
     if (result->memory_chunks == result->chunks) result->memory_chunks += matched.memory_chunks;
     result->chunks += matched.chunks;
+    result->peer_chunks += matched.peer_chunks;
     result->tokens += matched.tokens;
     result->bytes += matched.bytes;
     if (matched.chunks < count) break;
@@ -171,7 +194,7 @@ absl::StatusOr<Window> FetchWindow(const ReadCall& call, const std::shared_ptr<S
                                    const FetchOptions& options, FetchResult* result) {
   ASSIGN_OR_RETURN(const ChunkView view,
                    AcquireView(call.connection, space, call.handle, keys, wanted, call.deadline,
-                               /*wait_for_all=*/false));
+                               /*wait_for_all=*/false, options.local_only));
   const ChunkReader reader(view, *space, wanted, options);
   const uint64_t chunk_bytes = space->manifest.PayloadBytes(wanted);
   for (size_t i = 0; i < view.chunks(); ++i) {
@@ -228,6 +251,7 @@ MatchResult ClientSpace::Match(KeySpan keys, const MatchOptions& options) {
   MatchResult result;
   const absl::StatusOr<ReadCall> call = BeginRead(*core_, *state_, keys, options);
   result.status = call.ok() ? MatchAll(*call, keys, options, &result) : call.status();
+  if (result.status.ok() && result.tokens < options.min_tokens) result = {};
   result.predicted_load_time = core_->PredictLoad(result.bytes);
   return result;
 }
@@ -244,7 +268,7 @@ absl::StatusOr<ChunkView> ClientSpace::View(KeySpan keys, const FetchOptions& op
   for (;;) {
     ASSIGN_OR_RETURN(ChunkView view,
                      AcquireView(call.connection, state_, call.handle, keys, wanted, call.deadline,
-                                 /*wait_for_all=*/true));
+                                 /*wait_for_all=*/true, options.local_only));
     if (view.coming() == 0 || !CanAskAgain(call.deadline)) return view;
     std::this_thread::sleep_for(kAskAgainPause);
   }

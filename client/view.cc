@@ -49,11 +49,12 @@ bool CanAskAgain(MonotonicTime deadline) {
 absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       std::shared_ptr<SpaceState> space, uint32_t handle,
                                       const KeySpan& keys, const Part& part, MonotonicTime deadline,
-                                      bool wait_for_all) {
+                                      bool wait_for_all, bool local_only) {
   MessageWriter writer;
   WriteKeysRequest(keys,
                    {.space = handle,
-                    .flags = kAcquireLoads | (wait_for_all ? kAcquireWaitsForAll : 0),
+                    .flags = kAcquireLoads | (wait_for_all ? kAcquireWaitsForAll : 0) |
+                             (local_only ? kAcquireLocalOnly : 0),
                     .wait_ms = WaitMs(deadline),
                     .part = std::bit_cast<PartMessage>(part)},
                    &writer);

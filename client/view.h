@@ -56,7 +56,8 @@ class ChunkView {
   friend absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                                std::shared_ptr<SpaceState> space, uint32_t handle,
                                                const KeySpan& keys, const Part& part,
-                                               MonotonicTime deadline, bool wait_for_all);
+                                               MonotonicTime deadline, bool wait_for_all,
+                                               bool local_only);
 
   void Release();
 
@@ -76,7 +77,7 @@ class ChunkView {
 absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                                       std::shared_ptr<SpaceState> space, uint32_t handle,
                                       const KeySpan& keys, const Part& part, MonotonicTime deadline,
-                                      bool wait_for_all);
+                                      bool wait_for_all, bool local_only);
 
 // Whether there is time for another AcquireView. One that ends without an answer would make the
 // daemon pass for dead, where only its disk is slow.

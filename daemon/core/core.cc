@@ -14,11 +14,6 @@ constexpr size_t kUnsavedMax = size_t{1} << 20;
 // Bounds on the work of one Tick.
 constexpr int kExpiriesPerTickMax = 4096;
 
-bool Overlap(const Part& a, const Part& b) {
-  return a.layer_begin < b.layer_end && b.layer_begin < a.layer_end && a.head_begin < b.head_end &&
-         b.head_begin < a.head_end;
-}
-
 std::vector<TierLimits> MemoryLimits(const CoreOptions& options) {
   std::vector<TierLimits> limits;
   for (const TenantLimits& tenant : options.tenants) limits.push_back(tenant.memory);
@@ -133,17 +128,17 @@ absl::StatusOr<Space*> Core::SpaceOf(SpaceHandle handle) {
 // --- reading ------------------------------------------------------------------------------------
 
 absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyHash> keys,
-                                        bool touch, MonotonicTime now) {
+                                        const LookupOptions& options, MonotonicTime now) {
   ASSIGN_OR_RETURN(Space * space, SpaceOf(handle));
   scratch_.clear();
   catalog_.FindPrefix(handle, keys, now, &scratch_);
-  if (touch) {
-    catalog_.TouchPrefix(scratch_, now);
-  }
+  if (options.touch) catalog_.TouchPrefix(scratch_, now);
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
-  const uint64_t hits = in_memory + CountOnDisk(handle, keys.subspan(in_memory), touch, now);
-  if (touch) {
+  uint64_t elsewhere = 0;
+  const uint64_t hits =
+      in_memory + CountBeyondMemory(handle, keys.subspan(in_memory), options, now, &elsewhere);
+  if (options.touch) {
     insight_.OnRequest({.space = handle,
                         .keys = keys,
                         .chunk_bytes = MeanChunkBytes(*space),
@@ -156,6 +151,7 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   SpaceStats& stats = space->stats;
   ++stats.lookups;
   stats.hit_chunks += hits;
+  stats.peer_hit_chunks += elsewhere;
   stats.miss_chunks += misses;
   stats.hit_tokens += hits * tokens_per_chunk;
   stats.miss_tokens += misses * tokens_per_chunk;
@@ -163,6 +159,7 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
   stats.miss_bytes += misses * space->whole_payload_bytes;
   return PrefixMatch{.chunks = static_cast<uint32_t>(hits),
                      .memory_chunks = static_cast<uint32_t>(in_memory),
+                     .peer_chunks = static_cast<uint32_t>(elsewhere),
                      .tokens = hits * tokens_per_chunk,
                      .bytes = hits * space->whole_payload_bytes};
 }
@@ -205,7 +202,7 @@ void Core::AppendExtents(ChunkIndex chunk, const Part& wanted, AcquireResult* re
   catalog_.ForEachBlock(chunk, [&](BlockIndex block) {
     const BlockRecord record = blocks_->Read(block);
     const Part part = PartOf(record);
-    if (Overlap(part, wanted)) result->extents.push_back({record.offset, record.bytes, part});
+    if (PartsOverlap(part, wanted)) result->extents.push_back({record.offset, record.bytes, part});
   });
   const auto count = static_cast<uint32_t>(result->extents.size()) - first;
   result->chunks.push_back({.first_extent = first, .extent_count = count});
@@ -319,7 +316,7 @@ ReserveOutcome::Kind Core::PartFate(ChunkIndex chunk, const Part& part) const {
     const Part stored = PartOf(blocks_->Read(block));
     if (stored == part) {
       fate = ReserveOutcome::Kind::kExists;
-    } else if (Overlap(stored, part)) {
+    } else if (PartsOverlap(stored, part)) {
       fate = ReserveOutcome::Kind::kOverlaps;
     }
   });
@@ -330,7 +327,7 @@ bool Core::IsBeingWritten(const ChunkName& name, const Part& part) const {
   const auto found = writers_.find(name);
   return found != writers_.end() &&
          std::any_of(found->second.begin(), found->second.end(),
-                     [&](ReservationId id) { return Overlap(reservations_.at(id).part, part); });
+                     [&](ReservationId id) { return PartsOverlap(reservations_.at(id).part, part); });
 }
 
 void Core::ForgetWriter(ReservationId id, const Reservation& reservation) {
@@ -493,7 +490,10 @@ ChunkIndex Core::Attach(SpaceHandle handle, const KeyHash& key, const KeyHash& p
     AddPinned(handle, record.bytes);
     blocks_->SetFlags(block, kBlockFlagPinned);
   }
-  if (IsComplete(space, chunk)) catalog_.SetVisible(chunk);
+  if (IsComplete(space, chunk)) {
+    catalog_.SetVisible(chunk);
+    NoteChange(handle, key);
+  }
   return chunk;
 }
 

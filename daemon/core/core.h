@@ -19,6 +19,7 @@
 #include "common/ids.h"
 #include "common/status.h"
 #include "daemon/core/core_types.h"
+#include "daemon/core/elsewhere.h"
 #include "kernels/format/manifest.h"
 #include "storage/arena/block_table.h"
 #include "storage/arena/extent_allocator.h"
@@ -37,6 +38,11 @@ inline constexpr uint32_t kLooksPerVictimMax = 1 << 15;
 
 // A longer life is as good as forever, and adding this one to a time cannot overflow.
 inline constexpr absl::Duration kTtlMax = absl::Hours(24 * 365 * 100);
+
+inline bool PartsOverlap(const Part& a, const Part& b) {
+  return a.layer_begin < b.layer_end && b.layer_begin < a.layer_end && a.head_begin < b.head_end &&
+         b.head_begin < a.head_end;
+}
 
 inline Part PartOf(const BlockRecord& record) {
   return {record.layer_begin, record.layer_end, record.head_begin, record.head_end};
@@ -83,9 +89,13 @@ class Core {
   std::span<const std::unique_ptr<Space>> spaces() const { return spaces_; }
 
   // --- reading ------------------------------------------------------------------------------
-  // How many of `keys`, from the first on, are visible. Touches them, deepest first, if asked.
-  absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys, bool touch,
-                                    MonotonicTime now);
+  // How many of `keys`, from the first on, are visible, here or on other nodes. Touches those in
+  // memory, deepest first, if asked.
+  absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys,
+                                    const LookupOptions& options, MonotonicTime now);
+  // Where each of them is, up to the first that is nowhere.
+  std::vector<ChunkPlace> Places(SpaceHandle space, std::span<const KeyHash> keys,
+                                 MonotonicTime now);
   // Leases the longest visible prefix of `keys` and tells where the blocks are that overlap
   // `wanted`. An empty prefix has no lease.
   absl::StatusOr<AcquireResult> Acquire(SessionId session, SpaceHandle space,
@@ -126,13 +136,14 @@ class Core {
   // What a device held at the start. One that nobody can read (unknown space, impossible part) is
   // forgotten.
   void RestoreDiskRecord(uint32_t device, const DiskRecord& record);
-  // Starts to bring the longest prefix of `keys` that is on disk into memory, as far as there is
-  // room on the way. Nothing is coming when there is nothing to wait for.
+  // Starts to bring the longest prefix of `keys` that is on disk, or on other nodes, into memory,
+  // as far as there is room on the way. Nothing is coming when there is nothing to wait for.
   struct LoadResult {
     uint32_t in_memory = 0;  // of `keys`, from the first on
     uint32_t coming = 0;     // those, and the next ones that are on their way
   };
-  LoadResult Load(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
+  LoadResult Load(SpaceHandle space, std::span<const KeyHash> keys, bool local_only,
+                  MonotonicTime now);
   // Changes whenever it is worth asking again for what Load promised.
   uint64_t loads_ended() const { return loads_ended_; }
   void OnDiskResult(const DiskResult& result, MonotonicTime now);
@@ -141,6 +152,31 @@ class Core {
   // What the devices are to do, in order.
   std::vector<DiskOrder> TakeDiskOrders();
   const DiskTier* disk() const { return disk_.get(); }
+
+  // --- other nodes --------------------------------------------------------------------------
+  // Null: there are none. It outlives the core, or is taken back. From now on changes are noted.
+  void SetElsewhere(Elsewhere* elsewhere) {
+    elsewhere_ = elsewhere;
+    tracks_changes_ = elsewhere != nullptr;
+  }
+  // Room for a chunk that comes from another node; an offset in the arena. It is given back with
+  // DropArrival, or becomes the chunk's with CommitArrival.
+  std::optional<uint64_t> AllocateArrival(SpaceHandle space, uint64_t bytes, MonotonicTime now);
+  void DropArrival(SpaceHandle space, uint64_t offset, uint64_t bytes);
+  // The whole chunk lies there, verified. False: it is not wanted any more, or no whole chunk; its
+  // room is given back.
+  bool CommitArrival(SpaceHandle space, const Arrival& arrival, MonotonicTime now);
+  // A chunk that was to come from another node is there, or does not come: see loads_ended.
+  void NoteFetchEnded() { ++loads_ended_; }
+  // Appends what is here now of each chunk that came, went or moved since the last call. False:
+  // there were too many of them, and only a walk tells what is here.
+  bool TakeChanges(std::vector<Holding>* holdings);
+  // A walk through all complete chunks that are here, a bounded number a call: call again with the
+  // returned cursor until it is nullopt. Chunks that come, go or move meanwhile are in the changes.
+  std::optional<uint64_t> HoldingsStep(uint64_t cursor, std::vector<Holding>* holdings) const;
+  Holding HoldingOf(SpaceHandle space, const KeyHash& key) const;
+  // What a chunk that is here is worth to others when this node leaves; only the order counts.
+  double ValueOf(SpaceHandle space, const KeyHash& key);
 
   // --- administration -----------------------------------------------------------------------
   // Pins or unpins; returns how many chunks were found. RESOURCE_EXHAUSTED when pinned chunks
@@ -202,6 +238,7 @@ class Core {
     uint64_t bytes = 0;
     uint32_t pending = 0;
     bool failed = false;
+    MonotonicTime since;
   };
   // A chunk in memory that is being written to disk; it is leased meanwhile.
   struct Demotion {
@@ -297,10 +334,20 @@ class Core {
   void FreeBlock(SpaceHandle space, BlockIndex block);
   // True if it was there. A load of it under way comes to nothing.
   bool ForgetOnDisk(SpaceHandle space, const KeyHash& key);
-  // How many of `keys`, from the first on, are complete in either tier. Marks those on disk as
-  // used, if asked.
-  uint64_t CountOnDisk(SpaceHandle space, std::span<const KeyHash> keys, bool use,
-                       MonotonicTime now);
+  // How many of `keys`, from the first on, are complete in either tier. Marks them as used, if
+  // asked.
+  uint64_t CountHere(SpaceHandle space, std::span<const KeyHash> keys, bool use, MonotonicTime now);
+  // The same with other nodes, whose share is added to `*elsewhere`, when the first of `keys` is
+  // not in memory.
+  uint64_t CountBeyondMemory(SpaceHandle space, std::span<const KeyHash> keys,
+                             const LookupOptions& options, MonotonicTime now, uint64_t* elsewhere);
+  uint64_t RoundToGranule(uint64_t bytes) const {
+    return (bytes + options_.granule_bytes - 1) / options_.granule_bytes * options_.granule_bytes;
+  }
+  bool IsWhole(const Space& space, const Arrival& arrival) const;
+  uint32_t PagesOnDisk(DiskChunkIndex chunk) const;
+  // Other nodes may have to be told what is here of the chunk.
+  void NoteChange(SpaceHandle space, const KeyHash& key);
   // Writes what was stored and is not on disk yet, as far as there is room on the way.
   void WriteThrough(MonotonicTime now);
   ChunkInfo InfoOf(ChunkIndex chunk) const;
@@ -347,6 +394,11 @@ class Core {
   // With write-through: chunks and their generations, in the order in which they were stored.
   std::deque<std::pair<ChunkIndex, uint32_t>> unsaved_;
   uint64_t loads_ended_ = 0;
+
+  Elsewhere* elsewhere_ = nullptr;  // null: there are no other nodes
+  bool tracks_changes_ = false;
+  std::vector<ChunkName> changes_;
+  bool changes_lost_ = false;
 
   Insight insight_;
   uint64_t next_handle_ = 1;

@@ -72,6 +72,7 @@ void Core::RemoveChunk(ChunkIndex chunk, RemovalCause cause) {
     SubtractPinned(leaving.space, ChunkBytes(chunk));
     catalog_.SetPinned(chunk, false);
   }
+  NoteChange(leaving.space, leaving.key);
   // A killed daemon must not find again what was removed, even while a reader still holds it.
   catalog_.ForEachBlock(chunk,
                         [&](BlockIndex block) { blocks_->SetFlags(block, kBlockFlagDoomed); });

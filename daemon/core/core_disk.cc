@@ -53,31 +53,14 @@ bool Core::IsOnDisk(ChunkIndex chunk_index) const {
   return disk_->Find(chunk.space, chunk.key, 0) != kNoDiskChunk;
 }
 
-uint64_t Core::CountOnDisk(SpaceHandle space, std::span<const KeyHash> keys, bool use,
-                           MonotonicTime now) {
-  if (disk_ == nullptr) return 0;
-  const int64_t now_unix_ms = ToUnixMs(now);
-  uint64_t count = 0;
-  for (const KeyHash& key : keys) {
-    const ChunkIndex chunk = catalog_.Find(space, key);
-    if (chunk == kNoChunk || catalog_.chunk(chunk).state != Chunk::State::kVisible) {
-      const DiskChunkIndex on_disk = disk_->Find(space, key, now_unix_ms);
-      if (on_disk == kNoDiskChunk) break;
-      if (use) MarkUsedOnDisk(on_disk);
-    } else if (use) {
-      catalog_.Touch(chunk, now);
-    }
-    ++count;
-  }
-  return count;
-}
-
 bool Core::ForgetOnDisk(SpaceHandle space, const KeyHash& key) {
   if (disk_ == nullptr) return false;
   if (const auto loading = loads_.find({space, key}); loading != loads_.end()) {
     loading->second.failed = true;
   }
-  return disk_->Remove(space, key);
+  if (!disk_->Remove(space, key)) return false;
+  NoteChange(space, key);
+  return true;
 }
 
 uint64_t Core::InFlightMax(uint64_t limit) const {
@@ -217,6 +200,7 @@ void Core::FinishDemotion(ChunkIndex index) {
     const DiskYield::Kind kind = DiskAdmission::KindOf(CandidateOf(index));
     disk_->SetMark(written, kind);
     disk_admission_.Wrote(kind);
+    NoteChange(chunk.space, chunk.key);
   }
   if (catalog_.DropLease(index)) {
     FreeChunk(index);
@@ -227,24 +211,31 @@ void Core::FinishDemotion(ChunkIndex index) {
 
 // --- coming into memory -------------------------------------------------------------------------
 
-Core::LoadResult Core::Load(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
+Core::LoadResult Core::Load(SpaceHandle space, std::span<const KeyHash> keys, bool local_only,
+                            MonotonicTime now) {
   LoadResult result;
-  if (disk_ == nullptr || space >= spaces_.size()) return result;
+  const bool ask_others = elsewhere_ != nullptr && !local_only;
+  if ((disk_ == nullptr && !ask_others) || space >= spaces_.size()) return result;
   const int64_t now_unix_ms = ToUnixMs(now);
   bool room = true;
   for (const KeyHash& key : keys.subspan(0, std::min(keys.size(), kLoadsPerCallMax))) {
     const ChunkIndex chunk = catalog_.Find(space, key);
     if (chunk == kNoChunk || catalog_.chunk(chunk).state != Chunk::State::kVisible) {
-      const DiskChunkIndex on_disk = disk_->Find(space, key, now_unix_ms);
-      if (on_disk == kNoDiskChunk) break;
-      MarkUsedOnDisk(on_disk);
-      if (room && !loads_.contains({space, key})) room = StartLoad(space, on_disk, now);
+      const DiskChunkIndex on_disk =
+          disk_ == nullptr ? kNoDiskChunk : disk_->Find(space, key, now_unix_ms);
+      if (on_disk == kNoDiskChunk) {
+        if (!ask_others || !elsewhere_->Fetch(space, key, now)) break;
+      } else {
+        MarkUsedOnDisk(on_disk);
+        if (room && !loads_.contains({space, key})) room = StartLoad(space, on_disk, now);
+      }
     } else if (result.coming == result.in_memory) {
       ++result.in_memory;
     }
     ++result.coming;
   }
-  if (loads_.empty()) result.coming = result.in_memory;
+  const bool fetching = ask_others && elsewhere_->fetching();
+  if (loads_.empty() && !fetching) result.coming = result.in_memory;
   return result;
 }
 
@@ -260,7 +251,8 @@ bool Core::StartLoad(SpaceHandle space, DiskChunkIndex disk_chunk, MonotonicTime
                   .depth = records[0].depth,
                   .expiry_unix_ms = records[0].expiry_unix_ms,
                   .blocks = {},
-                  .bytes = bytes};
+                  .bytes = bytes,
+                  .since = now};
   for (const DiskRecord& record : records) {
     const Allocation extent = AllocateEvicting(space, record.payload_bytes, nullptr, now);
     const bool granted = extent.kind == ReserveOutcome::Kind::kGranted;
@@ -305,6 +297,11 @@ void Core::FinishLoad(const ChunkName& name, MonotonicTime now) {
   stats_.loading_bytes -= loading.bytes;
   ++loads_ended_;
   ++(loading.failed ? stats_.disk_loads_failed : stats_.disk_loads);
+  if (!loading.failed) {
+    const absl::Duration took = now - loading.since;
+    absl::Duration& smoothed = stats_.disk_load_time;
+    smoothed = smoothed == absl::ZeroDuration() ? took : smoothed + (took - smoothed) / 8;
+  }
   ChunkIndex chunk = kNoChunk;
   for (BlockIndex block : loading.blocks) {
     const ChunkIndex known = catalog_.Find(name.space, name.key);
@@ -362,6 +359,7 @@ void Core::FinishTransfer(const DiskTier::Finished& finished, MonotonicTime now)
 
 void Core::OnDeviceOutOfService(uint32_t device) {
   disk_->TakeOutOfService(device);
+  changes_lost_ = tracks_changes_;
   ++loads_ended_;
 }
 

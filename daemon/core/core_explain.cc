@@ -12,6 +12,7 @@ void Core::RecordDeparture(SpaceHandle space, const KeyHash& key, AbsenceReason 
 
 void Core::TakeDiskDepartures() {
   for (const DiskTier::Dropped& dropped : disk_->TakeDropped()) {
+    NoteChange(dropped.space, dropped.key);
     // What is in memory, too, has not left.
     if (catalog_.Find(dropped.space, dropped.key) != kNoChunk) continue;
     RecordDeparture(dropped.space, dropped.key,

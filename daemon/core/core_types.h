@@ -60,6 +60,8 @@ struct CoreOptions {
   // Bytes on their way to and from the disk tier at once.
   uint64_t demoting_bytes_max = uint64_t{256} << 20;
   uint64_t loading_bytes_max = uint64_t{256} << 20;
+  // The same of chunks from other nodes.
+  uint64_t arriving_bytes_max = uint64_t{256} << 20;
   uint32_t sessions_max = 4096;
   uint32_t spaces_max = 4096;
   uint32_t leases_per_session_max = 65536;
@@ -96,6 +98,7 @@ struct SpaceStats {
   uint64_t hit_chunks = 0, miss_chunks = 0;
   uint64_t hit_bytes = 0, miss_bytes = 0;
   uint64_t hit_tokens = 0, miss_tokens = 0;
+  uint64_t peer_hit_chunks = 0;  // of the hits, those that only other nodes had, about
   uint64_t fetched_chunks = 0, fetched_bytes = 0;
   uint64_t stored_chunks = 0, stored_bytes = 0;  // committed since the start
   uint64_t resident_chunks = 0, resident_bytes = 0;
@@ -115,11 +118,53 @@ struct RecoveryReport {
   uint64_t discarded_blocks = 0;  // reserved but never committed, damaged, or of an unknown space
 };
 
+struct LookupOptions {
+  bool touch = false;       // it is a use of what is found
+  bool local_only = false;  // other nodes don't count
+};
+
 struct PrefixMatch {
   uint32_t chunks = 0;
-  uint32_t memory_chunks = 0;  // those before the first that has to come from disk
+  uint32_t memory_chunks = 0;  // those before the first that has to come from elsewhere
+  uint32_t peer_chunks = 0;    // those that have to come from other nodes, about
   uint64_t tokens = 0;
   uint64_t bytes = 0;
+};
+
+// Where a chunk is, and how long it takes until it is in this node's memory.
+struct ChunkPlace {
+  enum class Tier : uint8_t { kMemory, kDisk, kPeerMemory, kPeerDisk };
+  Tier tier = Tier::kMemory;
+  uint16_t node = 0;  // kPeer...: see PlaceElsewhere
+  absl::Duration predicted = absl::ZeroDuration();
+};
+
+// What this node has of a chunk, as others need to know it. Sizes are in pages, so that they fit
+// wherever containers are aligned to such.
+inline constexpr uint64_t kHoldingPageBytes = 4096;
+struct Holding {
+  SpaceHandle space = 0;
+  KeyHash key = {};
+  bool in_memory = false, on_disk = false;  // complete
+  uint32_t pages = 0;                       // of its containers, each rounded up
+};
+
+// A chunk that has come from another node into room of AllocateArrival.
+struct Arrival {
+  struct StoredPart {
+    uint64_t offset =
+        0;               // from the beginning of the room; parts follow each other, granule-aligned
+    uint64_t bytes = 0;  // of the container
+    Part part = {};
+    uint32_t token_count = 0;
+  };
+  KeyHash key = {}, parent = {};
+  uint32_t depth = 0;
+  uint64_t offset = 0, bytes = 0;  // the room
+  std::vector<StoredPart> parts = {};
+  absl::Duration ttl = absl::InfiniteDuration();
+  // Other nodes hold it as well: it leaves first once it was read, unless it is asked for again.
+  bool is_copy = false;
 };
 
 // Where one container lies in the arena.
@@ -245,7 +290,9 @@ struct CoreStats {
   };
   std::vector<Group> groups;
   uint64_t demoting_bytes = 0, loading_bytes = 0, ready_bytes = 0;
+  uint64_t arriving_bytes = 0, arrivals = 0;            // from other nodes; the latter are chunks
   uint64_t disk_loads = 0, disk_loads_failed = 0;       // chunks
+  absl::Duration disk_load_time;                        // of a chunk, smoothed; zero: none yet
   uint64_t refused_admission = 0;                       // chunks that were not worth a write
   uint64_t demotions = 0, dropped_before_demotion = 0;  // chunks; the latter were not saved in time
   std::array<uint64_t, kRemovalCauses> removed_chunks{};

@@ -71,7 +71,7 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
       access_->Run(*context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
         ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
         ASSIGN_OR_RETURN(const PrefixMatch found,
-                         core.Match(space->handle, *keys, request->touch(), now));
+                         core.Match(space->handle, *keys, {.touch = request->touch()}, now));
         response->set_chunks(found.chunks);
         response->set_tokens(found.tokens);
         response->set_bytes(found.bytes);
@@ -170,7 +170,9 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
                            core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
           lease.Hold(acquired.lease);
           extents = std::move(acquired.extents);
-          coming = extents.empty() && core.Load(space.handle, std::span(&hash, 1), now).coming > 0;
+          coming =
+              extents.empty() &&
+              core.Load(space.handle, std::span(&hash, 1), /*local_only=*/false, now).coming > 0;
           return absl::OkStatus();
         }));
     if (coming) {

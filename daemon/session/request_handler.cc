@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <utility>
 
+#include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "kernels/format/container.h"
@@ -32,6 +34,33 @@ absl::Status CheckZero(absl::string_view what, uint64_t value) {
   if (value == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(what, ": a reserved field or an unknown flag is not zero"));
+}
+
+static_assert(static_cast<int>(ChunkPlace::Tier::kMemory) == kPlaceMemory);
+static_assert(static_cast<int>(ChunkPlace::Tier::kDisk) == kPlaceDisk);
+static_assert(static_cast<int>(ChunkPlace::Tier::kPeerMemory) == kPlacePeerMemory);
+static_assert(static_cast<int>(ChunkPlace::Tier::kPeerDisk) == kPlacePeerDisk);
+
+bool IsAtPeer(const ChunkPlace& place) {
+  return place.tier == ChunkPlace::Tier::kPeerMemory || place.tier == ChunkPlace::Tier::kPeerDisk;
+}
+
+ChunkPlaceMessage ToMessage(const ChunkPlace& place) {
+  constexpr int64_t kPredictedUsMax = std::numeric_limits<uint32_t>::max();
+  const int64_t predicted_us = absl::ToInt64Microseconds(place.predicted);
+  return {
+      .place = static_cast<uint8_t>(place.tier),
+      .reserved = 0,
+      .node = place.node,
+      .predicted_us = static_cast<uint32_t>(std::clamp<int64_t>(predicted_us, 0, kPredictedUsMax))};
+}
+
+NodeNameMessage NameMessage(uint16_t node, absl::string_view name) {
+  NodeNameMessage message{};
+  message.node = node;
+  message.name_bytes = static_cast<uint16_t>(std::min(name.size(), sizeof(message.name)));
+  std::copy_n(name.data(), message.name_bytes, message.name);
+  return message;
 }
 
 // Names the closest relative of a new space, which is where an operator should look when hits stay
@@ -160,10 +189,12 @@ absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opco
   const auto request = reader.Read<KeysRequest>();
   keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
   RETURN_IF_ERROR(reader.Finish(what));
-  uint32_t known_flags = opcode == Opcode::kMatch ? kMatchTouches : 0;
+  uint32_t known_flags = 0;
   uint64_t unused = request.wait_ms | std::bit_cast<uint64_t>(request.part);
-  if (opcode == Opcode::kAcquire) {
-    known_flags = kAcquireLoads | kAcquireWaitsForAll;
+  if (opcode == Opcode::kMatch) {
+    known_flags = kMatchTouches | kMatchPlaces | kMatchLocalOnly;
+  } else if (opcode == Opcode::kAcquire) {
+    known_flags = kAcquireLoads | kAcquireWaitsForAll | kAcquireLocalOnly;
     unused = 0;
   }
   RETURN_IF_ERROR(CheckZero(what, unused | (request.flags & ~known_flags)));
@@ -172,12 +203,29 @@ absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opco
 
 absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
   ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kMatch, "match"));
-  ASSIGN_OR_RETURN(const PrefixMatch result,
-                   core_->Match(request.space, keys_, (request.flags & kMatchTouches) != 0, now));
+  const LookupOptions options{.touch = (request.flags & kMatchTouches) != 0,
+                              .local_only = (request.flags & kMatchLocalOnly) != 0};
+  ASSIGN_OR_RETURN(const PrefixMatch result, core_->Match(request.space, keys_, options, now));
+  std::vector<ChunkPlace> places;
+  if ((request.flags & kMatchPlaces) != 0) {
+    places = core_->Places(request.space, std::span(keys_).first(result.chunks), now);
+  }
+  absl::btree_map<uint16_t, std::string> nodes;
+  for (const ChunkPlace& place : places) {
+    if (IsAtPeer(place) && !nodes.contains(place.node)) {
+      nodes[place.node] = hooks_.node_name(place.node);
+    }
+  }
   writer_.Write(MatchReply{.chunks = result.chunks,
                            .memory_chunks = result.memory_chunks,
                            .tokens = result.tokens,
-                           .bytes = result.bytes});
+                           .bytes = result.bytes,
+                           .peer_chunks = result.peer_chunks,
+                           .place_count = static_cast<uint16_t>(places.size()),
+                           .node_count = static_cast<uint16_t>(nodes.size())});
+  writer_.WriteArray<ChunkPlaceMessage>(places.size(),
+                                        [&](size_t i) { return ToMessage(places[i]); });
+  for (const auto& [node, name] : nodes) writer_.Write(NameMessage(node, name));
   return absl::OkStatus();
 }
 
@@ -207,8 +255,9 @@ absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysReq
                                                 std::span<const KeyHash> keys, bool may_wait,
                                                 MonotonicTime now) {
   const bool loads = (request.flags & kAcquireLoads) != 0;
+  const bool local_only = (request.flags & kAcquireLocalOnly) != 0;
   if (may_wait && (request.flags & kAcquireWaitsForAll) != 0) {
-    const Core::LoadResult load = core_->Load(request.space, keys, now);
+    const Core::LoadResult load = core_->Load(request.space, keys, local_only, now);
     if (load.coming > load.in_memory) return true;
   }
   ASSIGN_OR_RETURN(
@@ -216,7 +265,7 @@ absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysReq
       core_->Acquire(session, request.space, keys, std::bit_cast<Part>(request.part), now));
   Core::LoadResult load;
   if (loads && result.chunks.size() < keys.size()) {
-    load = core_->Load(request.space, keys.subspan(result.chunks.size()), now);
+    load = core_->Load(request.space, keys.subspan(result.chunks.size()), local_only, now);
     if (may_wait && result.chunks.empty() && load.coming > load.in_memory) return true;
   }
   const size_t bytes = sizeof(AcquireReply) + result.chunks.size() * sizeof(LeasedChunkMessage) +

@@ -23,6 +23,8 @@ struct RequestHandlerHooks {
   std::function<absl::StatusOr<SpaceHandle>(const SpaceDescription&)> open_space;
   // A client says that these chunks failed their checksum; nothing is taken on its word.
   std::function<void(SpaceHandle, std::vector<KeyHash>)> report_corrupt;
+  // The name of another node that Core::Places speaks of. Not called without other nodes.
+  std::function<std::string(uint16_t)> node_name = {};
 };
 
 // A request frame is hostile input: everything in it is bounded before use. Not thread-safe; owned

@@ -210,6 +210,10 @@ bool Catalog::DropLease(ChunkIndex chunk_index) {
   LARDER_CHECK(chunk.leases > 0);
   --chunk.leases;
   if (chunk.state == Chunk::State::kDoomed) return chunk.leases == 0;
+  if (chunk.copy && chunk.leases == 0) {
+    chunk.copy = chunk.uses < kCopyUsesMax;
+    chunk.goes_first |= chunk.copy;
+  }
   Reconsider(chunk_index);
   return false;
 }

@@ -63,6 +63,7 @@ struct alignas(64) Chunk {
   bool goes_first : 1 = false;     // until it is used
   bool low_priority : 1 = false;   // goes first even after a use
   bool high_priority : 1 = false;  // is kept for a while after each use
+  bool copy : 1 = false;           // other nodes hold it as well
 };
 static_assert(sizeof(Chunk) == 64);
 
@@ -132,6 +133,10 @@ class Catalog {
   void EndKeeps(MonotonicTime now);
   // The chunk leaves before others until it is used.
   void LetGoFirst(ChunkIndex chunk);
+  // Other nodes hold the chunk, too: whenever its last lease ends it goes first, until it has been
+  // used so often that it is worth a place here.
+  static constexpr uint8_t kCopyUsesMax = 4;
+  void SetCopy(ChunkIndex chunk) { chunks_[chunk].copy = true; }
   // A chunk of high priority is kept for so long after each use.
   static constexpr absl::Duration kHighPriorityKeep = absl::Minutes(2);
   void SetPriority(ChunkIndex chunk, ChunkPriority priority);

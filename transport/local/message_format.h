@@ -68,11 +68,14 @@ struct OpenSpaceReply {
 static_assert(sizeof(OpenSpaceReply) == 8);
 
 inline constexpr uint32_t kMatchTouches = 1;
+inline constexpr uint32_t kMatchPlaces = 2;  // the reply says where each chunk is
+inline constexpr uint32_t kMatchLocalOnly = 4;
 
-// kAcquire: brings chunks that are on disk into memory; the reply comes when the first one is
-// there, or with kAcquireWaitsForAll all of them, or after wait_ms.
+// kAcquire: brings chunks that are on disk or on other nodes into memory; the reply comes when the
+// first one is there, or with kAcquireWaitsForAll all of them, or after wait_ms.
 inline constexpr uint32_t kAcquireLoads = 1;
 inline constexpr uint32_t kAcquireWaitsForAll = 2;
+inline constexpr uint32_t kAcquireLocalOnly = 4;  // other nodes are not asked
 
 // kMatch, kAcquire, kTouch, kPin, kUnpin, kRemove, kReportCorrupt: followed by key_count
 // KeyHashMessages.
@@ -85,13 +88,39 @@ struct KeysRequest {
 };
 static_assert(sizeof(KeysRequest) == 24);
 
+// With kMatchPlaces followed by place_count ChunkPlaceMessages, one a chunk, and node_count
+// NodeNameMessages for the nodes that they name.
 struct MatchReply {
   uint32_t chunks;
-  uint32_t memory_chunks;  // those before the first that has to come from disk
+  uint32_t memory_chunks;  // those before the first that has to come from elsewhere
   uint64_t tokens;
   uint64_t bytes;
+  uint32_t peer_chunks;  // those that have to come from other nodes, about
+  uint16_t place_count;
+  uint16_t node_count;
 };
-static_assert(sizeof(MatchReply) == 24);
+static_assert(sizeof(MatchReply) == 32);
+
+inline constexpr uint8_t kPlaceMemory = 0;
+inline constexpr uint8_t kPlaceDisk = 1;
+inline constexpr uint8_t kPlacePeerMemory = 2;
+inline constexpr uint8_t kPlacePeerDisk = 3;
+
+struct ChunkPlaceMessage {
+  uint8_t place;  // kPlace...
+  uint8_t reserved;
+  uint16_t node;          // kPlacePeer...: in the names that follow
+  uint32_t predicted_us;  // until it is in this node's memory
+};
+static_assert(sizeof(ChunkPlaceMessage) == 8);
+
+struct NodeNameMessage {
+  uint16_t node;
+  uint16_t name_bytes;  // 1 to 64
+  uint32_t reserved;
+  char name[64];  // the rest is zero
+};
+static_assert(sizeof(NodeNameMessage) == 72);
 
 // Followed by chunk_count LeasedChunkMessages and extent_count ExtentMessages.
 struct AcquireReply {

@@ -48,7 +48,7 @@ class CoreDiskTest : public ::testing::Test {
 
   uint32_t InMemory(uint64_t key) {
     const KeyHash hash = Key(key);
-    return core().Match(space_, {&hash, 1}, false, harness_.now)->memory_chunks;
+    return core().Match(space_, {&hash, 1}, {}, harness_.now)->memory_chunks;
   }
   bool OnDisk(uint64_t key) {
     return core().Inspect(space_, Key(key)).value_or(ChunkInfo{}).on_disk;
@@ -56,7 +56,7 @@ class CoreDiskTest : public ::testing::Test {
 
   Core::LoadResult Load(uint64_t key) {
     const KeyHash hash = Key(key);
-    return core().Load(space_, {&hash, 1}, harness_.now);
+    return core().Load(space_, {&hash, 1}, /*local_only=*/false, harness_.now);
   }
 
   bool Remove(uint64_t key) {
@@ -265,7 +265,7 @@ TEST_F(SecondSightTest, OnlyWhatWasUsedOrComesAgainIsWritten) {
     ASSERT_TRUE(harness_.Put(session_, space_, key));
     if (key % 2 == 0) {
       const KeyHash hash = Key(key);
-      ASSERT_EQ(core().Match(space_, {&hash, 1}, /*touch=*/true, harness_.now)->chunks, 1u);
+      ASSERT_EQ(core().Match(space_, {&hash, 1}, {.touch = true}, harness_.now)->chunks, 1u);
     }
   }
   PutMany(100, 2 * kGranules);
@@ -292,7 +292,7 @@ TEST_F(ScoreTest, KindsThatNobodyAsksForAgainAreNotWritten) {
     Settle();
     if (i < kGranules) continue;
     const KeyHash left = Key(kDeep + i - kGranules);  // memory, but not disk
-    (void)core().Match(space_, {&left, 1}, /*touch=*/true, harness_.now);
+    (void)core().Match(space_, {&left, 1}, {.touch = true}, harness_.now);
   }
   EXPECT_GT(core().Stats().refused_admission, kCount / 3);
   uint64_t shallow = 0, deep = 0;

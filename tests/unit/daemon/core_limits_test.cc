@@ -49,7 +49,7 @@ TEST_F(CoreLimitsTest, SpacesThatAreNotThereAreRefusedByEveryCall) {
   const ReserveItem item = Item(1);
   constexpr SpaceHandle kNone = 7;
   for (const absl::Status& status :
-       {core_.Match(kNone, keys, true, harness_.now).status(),
+       {core_.Match(kNone, keys, {.touch = true}, harness_.now).status(),
         core_.Acquire(session_, kNone, keys, kWhole, harness_.now).status(),
         core_.Touch(kNone, keys, harness_.now).status(),
         core_.SetPinned(kNone, keys, true).status(),

@@ -294,7 +294,7 @@ void CoreModel::Release() {
 void CoreModel::Match() {
   const SpaceHandle space = spaces_[random_.Below(spaces_.size())];
   const std::vector<KeyHash> keys = RandomPrefix();
-  const auto result = core().Match(space, keys, random_.Below(2) == 0, now());
+  const auto result = core().Match(space, keys, {.touch = random_.Below(2) == 0}, now());
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->chunks, ReadablePrefix(space, keys));
 }

@@ -61,7 +61,7 @@ TEST_F(CoreTest, AChunkIsVisibleWhenAllItsPartsAreCommitted) {
 
 TEST_F(CoreTest, MatchCountsThePrefixInChunksTokensAndBytes) {
   for (uint64_t key : {1, 2, 4}) ASSERT_TRUE(harness_.Put(session_, space_, key));
-  const auto result = core_.Match(space_, Keys({1, 2, 3, 4}), false, harness_.now);
+  const auto result = core_.Match(space_, Keys({1, 2, 3, 4}), {}, harness_.now);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->chunks, 2u);
   EXPECT_EQ(result->tokens, 8u);
@@ -184,7 +184,7 @@ TEST_F(CoreTest, DeadlinesAndTimesToLiveMustBePositive) {
 TEST_F(CoreTest, TheLeastRecentlyUsedGoesFirst) {
   for (uint64_t key : {1, 2, 3}) ASSERT_TRUE(harness_.Put(session_, space_, key));
   Fill(100);
-  ASSERT_TRUE(core_.Match(space_, Keys({1}), true, harness_.now).ok());
+  ASSERT_TRUE(core_.Match(space_, Keys({1}), {.touch = true}, harness_.now).ok());
   ASSERT_TRUE(harness_.Put(session_, space_, 50));
   EXPECT_TRUE(harness_.IsVisible(space_, 1));
   EXPECT_FALSE(harness_.IsVisible(space_, 2));
@@ -209,7 +209,7 @@ TEST_F(CoreTest, OfAPrefixTheDeepestChunkGoesFirst) {
   Fill(100);
   for (uint64_t left : {2, 1, 0}) {
     ASSERT_TRUE(harness_.Put(session_, space_, 200 + left));
-    EXPECT_EQ(core_.Match(space_, Keys({1, 2, 3}), false, harness_.now)->chunks, left);
+    EXPECT_EQ(core_.Match(space_, Keys({1, 2, 3}), {}, harness_.now)->chunks, left);
   }
 }
 

@@ -98,7 +98,7 @@ class CoreHarness {
 
   bool IsVisible(SpaceHandle space, uint64_t key) {
     const KeyHash hash = Key(key);
-    return core_->Match(space, {&hash, 1}, false, now)->chunks == 1;
+    return core_->Match(space, {&hash, 1}, {}, now)->chunks == 1;
   }
 
   // The lease on one chunk.

@@ -190,8 +190,7 @@ TEST_F(MetricsTest, ManySpacesShareASeriesBeyondTheLimit) {
                                                      .salt = "",
                                                      .manifest = TestManifest()});
                                  ASSERT_TRUE(space.ok());
-                                 ASSERT_TRUE(
-                                     core.Match(*space, std::span(&key, 1), false, now).ok());
+                                 ASSERT_TRUE(core.Match(*space, std::span(&key, 1), {}, now).ok());
                                }
                              })
                   .ok());

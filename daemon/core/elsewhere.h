@@ -1,0 +1,39 @@
+// What the core asks about chunks that other nodes hold.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/ids.h"
+
+namespace larder {
+
+struct PlaceElsewhere {
+  uint16_t node = 0;  // a number of this daemon's; the cluster knows its name
+  bool on_disk = false;
+  absl::Duration predicted;  // until the chunk is here
+};
+
+// Answers from memory, at once. Called on the event loop's thread only. Spaces are the core's
+// handles (SpaceHandle).
+class Elsewhere {
+ public:
+  virtual ~Elsewhere() = default;
+
+  // How many of `keys`, from the first on, other nodes hold that can be asked.
+  virtual size_t CountHeld(uint32_t space, std::span<const KeyHash> keys, MonotonicTime now) = 0;
+  // Where the chunk would be fetched from.
+  virtual std::optional<PlaceElsewhere> Find(uint32_t space, const KeyHash& key,
+                                             MonotonicTime now) = 0;
+  // Starts to bring the chunk here, unless it is on its way. False: nobody has it who can be asked
+  // now.
+  virtual bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) = 0;
+  // Whether anything is on its way.
+  virtual bool fetching() const = 0;
+};
+
+}  // namespace larder

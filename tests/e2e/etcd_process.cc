@@ -1,0 +1,79 @@
+#include "tests/e2e/etcd_process.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace larder {
+namespace {
+
+constexpr char kEtcdPath[] = "/usr/bin/etcd";
+constexpr char kEtcdctlPath[] = "/usr/bin/etcdctl";
+
+}  // namespace
+
+int FreePort() {
+  FileDescriptor probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(bind(probe.get(), generic, size), 0);
+  EXPECT_EQ(getsockname(probe.get(), generic, &size), 0);
+  return ntohs(address.sin_port);
+}
+
+std::string EtcdProcess::WhyNot() {
+  for (const char* path : {kEtcdPath, kEtcdctlPath}) {
+    if (access(path, X_OK) != 0) {
+      return absl::StrCat("no ", path, ": install the packages etcd-server and etcd-client");
+    }
+  }
+  return "";
+}
+
+EtcdProcess::EtcdProcess(const std::string& directory, EtcdProcessOptions options)
+    : directory_(directory), options_(std::move(options)), peer_port_(FreePort()) {
+  if (options_.port == 0) options_.port = FreePort();
+}
+
+std::string EtcdProcess::endpoint() const { return absl::StrCat("127.0.0.1:", options_.port); }
+
+void EtcdProcess::Start() {
+  const std::string clients = absl::StrCat(options_.scheme, "://", endpoint());
+  const std::string peers = absl::StrCat("http://127.0.0.1:", peer_port_);
+  std::vector<std::string> arguments = {kEtcdPath,
+                                        "--name=test",
+                                        "--logger=zap",
+                                        "--data-dir=" + directory_ + "/etcd",
+                                        "--listen-client-urls=" + clients,
+                                        "--advertise-client-urls=" + clients,
+                                        "--listen-peer-urls=" + peers,
+                                        "--initial-advertise-peer-urls=" + peers,
+                                        "--initial-cluster=test=" + peers,
+                                        "--heartbeat-interval=50",
+                                        "--election-timeout=500"};
+  arguments.insert(arguments.end(), options_.flags.begin(), options_.flags.end());
+  process_ = ChildProcess::Start(arguments);
+  ASSERT_TRUE(process_->WaitForOutput("ready to serve client requests"))
+      << "etcd did not start: " << process_->Output();
+}
+
+std::string EtcdProcess::Control(const std::vector<std::string>& arguments) const {
+  std::vector<std::string> all = {kEtcdctlPath,
+                                  absl::StrCat("--endpoints=", options_.scheme, "://", endpoint())};
+  all.insert(all.end(), options_.control_flags.begin(), options_.control_flags.end());
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  const std::unique_ptr<ChildProcess> control = ChildProcess::Start(all);
+  EXPECT_EQ(control->WaitForEnd().value_or("runs on"), "exit 0") << control->Output();
+  return control->Output();
+}
+
+}  // namespace larder
