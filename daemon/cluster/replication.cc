@@ -105,8 +105,8 @@ void Replication::Step(MonotonicTime now) {
 }
 
 void Replication::OfferWhatWaits(MonotonicTime now) {
+  RefillDrain(now);
   for (size_t cause = 0; cause < kCauses; ++cause) {
-    if (cause == static_cast<size_t>(Cause::kDrain)) RefillDrain(now);
     std::deque<WishId>& waiting = waiting_[cause];
     for (size_t looks = 0; looks < kLooksPerStep && !waiting.empty(); ++looks) {
       const WishId id = waiting.front();
