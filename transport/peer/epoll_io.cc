@@ -70,6 +70,8 @@ class EpollPeerIo final : public PeerIo {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   }
 
+  bool forgetting() const override { return false; }
+
   absl::Status Wait(absl::Duration timeout, std::vector<PeerIoEvent>* events) override {
     TryReceives();
     const bool idle = ready_.empty();

@@ -93,8 +93,8 @@ void FrameReceiver::ConsumeStaged() {
 absl::StatusOr<FrameReceiver::Step> FrameReceiver::Next() {
   if (state_ == State::kHeader) {
     if (staging_end_ - staging_begin_ < sizeof(PeerFrameHeader)) return Step::kNeedMore;
-    const std::span<const uint8_t, sizeof(PeerFrameHeader)> header(
-        staging_.data() + staging_begin_, sizeof(PeerFrameHeader));
+    const std::span<const uint8_t, sizeof(PeerFrameHeader)> header(staging_.data() + staging_begin_,
+                                                                   sizeof(PeerFrameHeader));
     ASSIGN_OR_RETURN(frame_, DecodePeerHeader(header, message_bytes_max_));
     staging_begin_ += sizeof(PeerFrameHeader);
     payload_done_ = 0;

@@ -50,10 +50,9 @@ absl::Status CheckHeader(const PeerFrameHeader& header, uint32_t message_bytes_m
   const auto kind = static_cast<PeerFrameKind>(header.kind);
   if (header.payload_bytes < rules.payload_bytes_min ||
       header.payload_bytes > rules.payload_bytes_max) {
-    return absl::DataLossError(absl::StrCat("a frame of kind ", header.kind, " has a payload of ",
-                                            header.payload_bytes, " bytes, allowed are ",
-                                            rules.payload_bytes_min, " to ",
-                                            rules.payload_bytes_max));
+    return absl::DataLossError(absl::StrCat(
+        "a frame of kind ", header.kind, " has a payload of ", header.payload_bytes,
+        " bytes, allowed are ", rules.payload_bytes_min, " to ", rules.payload_bytes_max));
   }
   if ((header.flags & ~FlagsAllowed(kind)) != 0) {
     return absl::DataLossError(

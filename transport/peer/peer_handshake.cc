@@ -77,8 +77,8 @@ absl::StatusOr<PeerHello> DecodePeerHello(std::span<const uint8_t> payload) {
                                             " to ", hello.version_max));
   }
   if (hello.session == 0 || hello.connection >= kConnectionsPerPeerMax) {
-    return absl::DataLossError(absl::StrCat("hello is for connection ", hello.connection,
-                                            " of session ", hello.session));
+    return absl::DataLossError(
+        absl::StrCat("hello is for connection ", hello.connection, " of session ", hello.session));
   }
   if (!IsNodeName(hello.cluster) || !IsNodeName(hello.node) || !IsNodeName(hello.wanted_node)) {
     return absl::DataLossError("hello holds a name that is none");

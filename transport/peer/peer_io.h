@@ -38,6 +38,8 @@ class PeerIo {
   // way, soon, as of CancelReceive. The descriptor may be closed after that event, or at once when
   // there is none.
   virtual void Forget(uint64_t id, int fd) = 0;
+  // Whether a forgotten socket is still in use; Wait brings the end of that.
+  virtual bool forgetting() const = 0;
 
   // Appends events. When there are none, waits for the first, for Wake, or for `timeout`. INTERNAL
   // when it is broken.

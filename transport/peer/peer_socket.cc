@@ -31,8 +31,7 @@ ssize_t Result(ssize_t moved) { return moved < 0 ? -errno : moved; }
 absl::StatusOr<std::pair<std::string, std::string>> Split(const std::string& host_port) {
   const size_t colon = host_port.rfind(':');
   if (colon == std::string::npos || colon + 1 == host_port.size() || colon == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("address \"", host_port, "\" is not HOST:PORT"));
+    return absl::InvalidArgumentError(absl::StrCat("address \"", host_port, "\" is not HOST:PORT"));
   }
   std::string host = host_port.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') {

@@ -1,5 +1,6 @@
 // The stream of bytes beneath the protocol: a TCP socket. It is the place for TLS: once a handshake
-// has given the keys to the kernel (kTLS), receiving and sendfile work on the socket as they do now.
+// has given the keys to the kernel (kTLS), receiving and sendfile work on the socket as they do
+// now.
 #pragma once
 
 #include <sys/socket.h>
@@ -43,7 +44,8 @@ class PeerSocket {
   // UNAVAILABLE when it ended badly.
   absl::Status ConnectResult() const;
 
-  // Sends as much as goes at once: `head`, then `ranges` of the memory. Returns the bytes, or -errno.
+  // Sends as much as goes at once: `head`, then `ranges` of the memory. Returns the bytes, or
+  // -errno.
   ssize_t Send(std::span<const uint8_t> head, std::span<const MemoryRange> ranges,
                const PeerMemory& memory) const;
   // The same of one range's pages without copying them: they must stay as they are until the peer

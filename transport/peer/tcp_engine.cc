@@ -1,4 +1,6 @@
 // The engine's thread: events, time, and the end of connections.
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -17,9 +19,19 @@ constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
 MonotonicTime Now() { return SystemClock::Get().Now(); }
 
+// sendfile into a connection that has ended raises SIGPIPE, and knows no flag against it. Only this
+// thread calls it.
+void BlockBrokenPipeSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 }  // namespace
 
 void TcpNode::Run() {
+  BlockBrokenPipeSignal();
   std::vector<PeerIoEvent> events;
   Lock lock(mutex_);
   next_scan_ = Now();
@@ -62,8 +74,9 @@ void TcpNode::Drain(Lock& lock) {
   std::vector<ConnectionPtr> all;
   for (const auto& [id, connection] : connections_) all.push_back(connection);
   for (const ConnectionPtr& connection : all) Close(lock, connection, "this node has ended");
+  if (listener_) io_->Forget(kListenerId, listener_.get());
   std::vector<PeerIoEvent> events;
-  while (!connections_.empty()) {
+  while (!connections_.empty() || io_->forgetting()) {
     events.clear();
     if (!io_->Wait(absl::Seconds(1), &events).ok()) return;
     for (const PeerIoEvent& event : events) {
@@ -185,8 +198,8 @@ TcpNode::ConnectionPtr TcpNode::AddConnection(FileDescriptor fd, bool dialled) {
 }
 
 size_t TcpNode::CountUnauthenticated() const {
-  return static_cast<size_t>(std::count_if(
-      connections_.begin(), connections_.end(), [](const auto& entry) {
+  return static_cast<size_t>(
+      std::count_if(connections_.begin(), connections_.end(), [](const auto& entry) {
         return !entry.second->dialled && entry.second->session == nullptr && !entry.second->closed;
       }));
 }
@@ -194,8 +207,7 @@ size_t TcpNode::CountUnauthenticated() const {
 void TcpNode::Accept(Lock&) {
   listening_ = false;
   for (int i = 0; i < kAcceptsMax; ++i) {
-    FileDescriptor fd(
-        accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    FileDescriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
       if (errno == ECONNABORTED || errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
@@ -256,8 +268,8 @@ void TcpNode::ScanConnection(Lock& lock, const ConnectionPtr& connection, Monoto
     c.last_ping = now;
     // One that was not sent yet is enough.
     if (c.control.empty()) {
-      QueueControl(c, {.kind = PeerFrameKind::kPing,
-                       .position = static_cast<uint64_t>(now.nanoseconds)});
+      QueueControl(
+          c, {.kind = PeerFrameKind::kPing, .position = static_cast<uint64_t>(now.nanoseconds)});
     }
     Pump(lock, connection, true);
   }

@@ -18,8 +18,8 @@ absl::Status TcpNode::OnHeader(const ConnectionPtr& connection) {
   const bool of_session = frame.kind >= PeerFrameKind::kMessage;
   if (of_session != (c.phase == Connection::Phase::kUp) &&
       c.phase != Connection::Phase::kRefusing) {
-    return absl::DataLossError(absl::StrCat("a frame of kind ", static_cast<int>(frame.kind),
-                                            " out of its turn"));
+    return absl::DataLossError(
+        absl::StrCat("a frame of kind ", static_cast<int>(frame.kind), " out of its turn"));
   }
   if (frame.kind != PeerFrameKind::kWrite || c.phase != Connection::Phase::kUp) {
     return absl::OkStatus();

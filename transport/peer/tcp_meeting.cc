@@ -157,8 +157,7 @@ std::optional<PeerRefusal> TcpNode::Judge(const PeerHello& hello) const {
   return std::nullopt;
 }
 
-void TcpNode::MeetHello(Lock& lock, const ConnectionPtr& connection,
-                        std::vector<uint8_t> payload) {
+void TcpNode::MeetHello(Lock& lock, const ConnectionPtr& connection, std::vector<uint8_t> payload) {
   Connection& c = *connection;
   absl::StatusOr<PeerHello> hello = DecodePeerHello(payload);
   if (!hello.ok()) {
@@ -371,9 +370,8 @@ void TcpNode::FinishSession(Lock& lock, const SessionPtr& session) {
     return;
   }
   Peer& peer = found->second;
-  notices_.push_back([this, session] {
-    handler_->OnPeerDown(session->node, session->epoch, session->why_ended);
-  });
+  notices_.push_back(
+      [this, session] { handler_->OnPeerDown(session->node, session->epoch, session->why_ended); });
   peer.session = nullptr;
   peers_changed_ = peers_changed_ || !peer.named;
   peer.next_dial = Now() + options_.reconnect_delay_min;

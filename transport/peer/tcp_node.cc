@@ -103,9 +103,8 @@ absl::Status TcpNode::SendAfter(const std::string& node, std::span<const uint8_t
 absl::Status TcpNode::SendMessage(const std::string& node, std::span<const uint8_t> payload,
                                   uint64_t window, uint64_t window_bytes) {
   if (payload.size() > options_.message_bytes_max) {
-    return absl::InvalidArgumentError(absl::StrCat("a message of ", payload.size(),
-                                                   " bytes, possible are ",
-                                                   options_.message_bytes_max));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a message of ", payload.size(), " bytes, possible are ", options_.message_bytes_max));
   }
   std::vector<uint8_t> frame = EncodePeerFrame(
       {.kind = PeerFrameKind::kMessage, .window = window, .position = window_bytes}, payload);
@@ -113,7 +112,8 @@ absl::Status TcpNode::SendMessage(const std::string& node, std::span<const uint8
   ASSIGN_OR_RETURN(const SessionPtr session, FindSession(node));
   if (session->queued_messages >= options_.queued_messages_max ||
       session->queued_bytes + payload.size() > options_.queued_bytes_max) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue of messages to ", node, " is full"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue of messages to ", node, " is full"));
   }
   ++session->queued_messages;
   session->queued_bytes += payload.size();
@@ -141,7 +141,8 @@ absl::Status TcpNode::OpenWindow(uint64_t window, const std::string& node, Windo
 absl::Status TcpNode::CloseWindow(uint64_t window) {
   Lock lock(mutex_);
   WindowPtr closed = windows_.Close(window);
-  if (closed == nullptr) return absl::NotFoundError(absl::StrCat("window ", window, " is not open"));
+  if (closed == nullptr)
+    return absl::NotFoundError(absl::StrCat("window ", window, " is not open"));
   const auto peer = peers_.find(closed->node);
   if (peer != peers_.end() && peer->second.session != nullptr) {
     peer->second.stats.dropped_messages += peer->second.session->held.Drop(window);
@@ -158,8 +159,7 @@ absl::Status TcpNode::CloseWindow(uint64_t window) {
 
 absl::StatusOr<WriteState> TcpNode::Write(const std::string& node, PeerTransfer write) {
   auto transfer = std::make_shared<Transfer>();
-  ASSIGN_OR_RETURN(transfer->local,
-                   RangeList::Make(std::move(write.local), memory_.bytes.size()));
+  ASSIGN_OR_RETURN(transfer->local, RangeList::Make(std::move(write.local), memory_.bytes.size()));
   transfer->token = write.token;
   transfer->bytes = transfer->local.bytes();
   transfer->window = write.window;
@@ -201,8 +201,7 @@ absl::Status TcpNode::Read(const std::string& node, PeerTransfer read) {
   }
   window->number = next_reply_window_++;
   const uint64_t bytes = window->ranges.bytes();
-  const int64_t left_ms =
-      absl::ToInt64Milliseconds(read.deadline - SystemClock::Get().Now());
+  const int64_t left_ms = absl::ToInt64Milliseconds(read.deadline - SystemClock::Get().Now());
   const PeerReadRequest request = {
       .reply_window = window->number,
       .bytes = bytes,
@@ -211,10 +210,9 @@ absl::Status TcpNode::Read(const std::string& node, PeerTransfer read) {
   session->reads[window->number] = {window, read.deadline};
   RETURN_IF_ERROR(windows_.Open(std::move(window)));
   Connection& connection = *session->connections[0];
-  connection.control.push_back(EncodePeerFrame({.kind = PeerFrameKind::kRead,
-                                                .window = read.window,
-                                                .position = read.window_offset},
-                                               EncodeReadRequest(request)));
+  connection.control.push_back(EncodePeerFrame(
+      {.kind = PeerFrameKind::kRead, .window = read.window, .position = read.window_offset},
+      EncodeReadRequest(request)));
   Pump(lock, session->connections[0], false);
   WakeBy(read.deadline);
   FinishCall(lock);

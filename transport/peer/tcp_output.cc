@@ -61,7 +61,8 @@ void TcpNode::Pump(Lock& lock, const ConnectionPtr& connection, bool is_engine) 
       break;
     }
     c.out.Advance(static_cast<uint64_t>(sent));
-    if (c.session != nullptr) peers_[c.session->node].stats.bytes_sent += static_cast<uint64_t>(sent);
+    if (c.session != nullptr)
+      peers_[c.session->node].stats.bytes_sent += static_cast<uint64_t>(sent);
     if (c.out.done()) FinishOutput(c);
   }
   c.sending = false;
@@ -115,8 +116,8 @@ bool TcpNode::NextPiece(Connection& c, bool is_engine) {
       std::min<uint64_t>(transfer->bytes - transfer->carved_bytes, kPeerPieceBytesMax);
   const uint64_t bytes = transfer->ranges().Slice(transfer->source_offset + transfer->carved_bytes,
                                                   wanted, kPieceRangesMax, &out.ranges);
-  out.by_file = !small && file_works_ && memory_.fd >= 0 &&
-                bytes / out.ranges.size() >= kFileRangeBytesMin;
+  out.by_file =
+      !small && file_works_ && memory_.fd >= 0 && bytes / out.ranges.size() >= kFileRangeBytesMin;
   out.piece = {.kind = PeerFrameKind::kWrite,
                .payload_bytes = static_cast<uint32_t>(bytes),
                .window = transfer->window,

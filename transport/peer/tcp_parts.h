@@ -61,7 +61,7 @@ struct Connection {
     kAwaitsChallenge,
     kAwaitsProof,
     kAwaitsWelcome,
-    kProved,    // accepted; the node's older session ends first
+    kProved,  // accepted; the node's older session ends first
     kUp,
     kRefusing,  // the other side reads why, and closes
   };
@@ -92,8 +92,8 @@ struct Connection {
   OutFrame out;
   std::deque<std::vector<uint8_t>> control;  // frames of the protocol itself, before all others
   std::deque<std::shared_ptr<Transfer>> untaken;  // pieces that the peer has not confirmed
-  uint64_t taken = 0;       // confirmed by the peer
-  uint64_t taken_here = 0;  // confirmed by this side
+  uint64_t taken = 0;                             // confirmed by the peer
+  uint64_t taken_here = 0;                        // confirmed by this side
   std::shared_ptr<Session> session;
 };
 

@@ -8,10 +8,9 @@
 namespace larder {
 
 // INVALID_ARGUMENT for bad options; UNAVAILABLE and the like when the address cannot be listened
-// on; PERMISSION_DENIED or UNIMPLEMENTED when io_uring was asked for and is not to be had. `handler`
-// outlives the transport.
-absl::StatusOr<std::unique_ptr<PeerTransport>> StartTcpTransport(const PeerTransportOptions& options,
-                                                                 PeerMemory memory,
-                                                                 PeerHandler* handler);
+// on; PERMISSION_DENIED or UNIMPLEMENTED when io_uring was asked for and is not to be had.
+// `handler` outlives the transport.
+absl::StatusOr<std::unique_ptr<PeerTransport>> StartTcpTransport(
+    const PeerTransportOptions& options, PeerMemory memory, PeerHandler* handler);
 
 }  // namespace larder

@@ -102,15 +102,16 @@ class UringPeerIo final : public PeerIo {
     Socket& socket = found->second;
     if ((socket.polls & 1) != 0) Cancel(id, Operation::kReadable);
     if ((socket.polls & 2) != 0) Cancel(id, Operation::kWritable);
+    if (socket.receiving) Cancel(id, Operation::kReceive);
     socket.forgotten = true;
-    if (socket.receiving) {
-      Cancel(id, Operation::kReceive);
-    } else {
-      sockets_.erase(found);
-    }
-    // The caller may close the descriptor now; what is in the ring but not yet handed over names it.
+    ++forgotten_;
+    EraseIfOver(found);
+    // The caller may close the descriptor now; what is in the ring but not yet handed over names
+    // it.
     io_uring_submit(&ring_);
   }
+
+  bool forgetting() const override { return forgotten_ > 0; }
 
   absl::Status Wait(absl::Duration timeout, std::vector<PeerIoEvent>* events) override {
     RETURN_IF_ERROR(Enable());
@@ -213,17 +214,24 @@ class UringPeerIo final : public PeerIo {
     switch (operation) {
       case Operation::kReceive:
         socket.receiving = false;
-        events->push_back({PeerIoEvent::Kind::kReceived, id, result == -EINTR ? -ECANCELED : result});
-        if (socket.forgotten) sockets_.erase(found);
-        return;
+        events->push_back(
+            {PeerIoEvent::Kind::kReceived, id, result == -EINTR ? -ECANCELED : result});
+        break;
       case Operation::kReadable:
         socket.polls &= ~1u;
         if (!socket.forgotten) events->push_back({PeerIoEvent::Kind::kReadable, id, 0});
-        return;
+        break;
       default:
         socket.polls &= ~2u;
         if (!socket.forgotten) events->push_back({PeerIoEvent::Kind::kWritable, id, 0});
     }
+    EraseIfOver(found);
+  }
+
+  void EraseIfOver(std::unordered_map<uint64_t, Socket>::iterator socket) {
+    if (!socket->second.forgotten || socket->second.receiving || socket->second.polls != 0) return;
+    sockets_.erase(socket);
+    --forgotten_;
   }
 
   io_uring ring_ = {};
@@ -233,6 +241,7 @@ class UringPeerIo final : public PeerIo {
   uint64_t wake_count_ = 0;  // written by the kernel
   bool wake_armed_ = false;
   std::unordered_map<uint64_t, Socket> sockets_;
+  size_t forgotten_ = 0;  // of them
 };
 
 }  // namespace
