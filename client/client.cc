@@ -45,6 +45,9 @@ absl::StatusOr<uint32_t> CountKeys(ClientCore& core, SpaceState& space, Opcode o
 }
 
 // Milliseconds for the wire, where 0 says nothing.
+// What an answer takes at most on its way from the daemon.
+constexpr absl::Duration kAnswerTime = absl::Milliseconds(20);
+
 absl::StatusOr<uint64_t> HintMilliseconds(absl::string_view name,
                                           const std::optional<absl::Duration>& duration) {
   if (!duration) return uint64_t{0};
@@ -220,6 +223,42 @@ absl::StatusOr<HintAnswers> ClientSpace::Hint(KeySpan keys, const ChunkHints& hi
     answers.refused += answered.refused;
   }
   return answers;
+}
+
+absl::StatusOr<CopyResult> ClientSpace::Copy(KeySpan keys, const CopyOptions& options) {
+  RETURN_IF_ERROR(CheckKeys(keys));
+  ReplicateRequest request{};
+  if (options.node.size() > sizeof(request.node) || (options.copies == 0) == options.node.empty()) {
+    return absl::InvalidArgumentError("copies: either their number or one node's name is wanted");
+  }
+  request.copies = options.copies;
+  request.node_bytes = static_cast<uint32_t>(options.node.size());
+  std::copy_n(options.node.data(), options.node.size(), request.node);
+  const MonotonicTime deadline = core_->DeadlineOf(options);
+  ASSIGN_OR_RETURN(const std::shared_ptr<Connection> connection, core_->Live());
+  ASSIGN_OR_RETURN(request.space, core_->HandleOf(*state_, *connection, deadline));
+  MessageWriter writer;
+  Frame reply;
+  CopyResult result;
+  for (size_t first = 0; first < keys.size(); first += kMessageKeysMax) {
+    const size_t count = std::min<size_t>(kMessageKeysMax, keys.size() - first);
+    request.key_count = static_cast<uint32_t>(count);
+    // The daemon's answer has to be here by the deadline, whatever it says.
+    const absl::Duration left = deadline - SystemClock::Get().Now() - kAnswerTime;
+    request.wait_ms =
+        options.wait ? static_cast<uint32_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(left)))
+                     : 0;
+    writer.Clear();
+    writer.Write(request);
+    for (size_t i = first; i < first + count; ++i) writer.Write(HashKey(keys[i]));
+    RETURN_IF_ERROR(connection->Call(Opcode::kReplicate, writer.payload(), deadline, &reply));
+    MessageReader reader(reply.payload);
+    const auto answered = reader.Read<ReplicateReply>();
+    RETURN_IF_ERROR(reader.Finish("reply to replicate"));
+    result.accepted += answered.accepted;
+    result.copied += answered.copied;
+  }
+  return result;
 }
 
 }  // namespace larder

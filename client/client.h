@@ -146,6 +146,24 @@ struct HintAnswers {
   uint32_t refused = 0;
 };
 
+// Copies on other nodes of the cluster.
+struct CopyOptions : CallOptions {
+  // How many there are to be of each chunk, the one on this client's node included.
+  uint32_t copies = 0;
+  // Instead: the node that is to hold one, say the one that decodes what this one has prefilled.
+  std::string node = {};
+  // Until they are there, or can't be; else the copies are made in the background.
+  bool wait = false;
+
+  bool empty() const { return copies == 0 && node.empty(); }
+};
+
+// Chunks: whose copies are made or begun, and with CopyOptions::wait those whose copies are there.
+struct CopyResult {
+  uint32_t accepted = 0;
+  uint32_t copied = 0;
+};
+
 struct PutOptions : CallOptions {
   // The key before the first one; empty: the first key is a root, or its parent is not known.
   std::span<const uint8_t> parent;
@@ -167,6 +185,8 @@ struct PutOptions : CallOptions {
   uint8_t category = 0;
   // Said of all keys when they are stored.
   ChunkHints hints;
+  // Made of all keys when they are stored; its timeout is that of the put.
+  CopyOptions copies = {};
   CancelToken cancel;
 };
 
@@ -183,6 +203,7 @@ struct PutResult {
   uint64_t bytes = 0;            // of payload, stored by this call
   uint64_t container_bytes = 0;  // that these take
   HintAnswers hints;
+  CopyResult copies;
   absl::Status status;
 };
 
@@ -240,6 +261,8 @@ class ClientSpace {
   // other or a duration is not positive.
   absl::StatusOr<HintAnswers> Hint(KeySpan keys, const ChunkHints& hints,
                                    const CallOptions& options = {});
+  // Copies stored chunks to other nodes. FAILED_PRECONDITION when this client's node is alone.
+  absl::StatusOr<CopyResult> Copy(KeySpan keys, const CopyOptions& options);
 
  private:
   friend class Client;

@@ -294,12 +294,18 @@ class PutCall {
 PutResult ClientSpace::Put(KeySpan keys, std::span<const GatherList> sources,
                            const PutOptions& options) {
   PutResult result = PutCall(*core_, *state_, keys, sources, options).Run();
-  if (options.hints.empty() || result.stored + result.already_stored == 0) return result;
-  const absl::StatusOr<HintAnswers> answers = Hint(keys, options.hints, options);
-  if (answers.ok()) {
-    result.hints = *answers;
-  } else if (result.status.ok()) {
-    result.status = answers.status();
+  if (result.stored + result.already_stored == 0) return result;
+  if (!options.hints.empty()) {
+    const absl::StatusOr<HintAnswers> answers = Hint(keys, options.hints, options);
+    if (answers.ok()) result.hints = *answers;
+    if (result.status.ok()) result.status = answers.status();
+  }
+  if (!options.copies.empty()) {
+    CopyOptions copies = options.copies;
+    copies.timeout = options.timeout;
+    const absl::StatusOr<CopyResult> copied = Copy(keys, copies);
+    if (copied.ok()) result.copies = *copied;
+    if (result.status.ok()) result.status = copied.status();
   }
   return result;
 }

@@ -106,6 +106,14 @@ absl::Status Node::StartServing() {
           .open_space = [this](const SpaceDescription& space) { return OpenSpace(space); },
           .report_corrupt = [this](SpaceHandle space,
                                    std::vector<KeyHash> keys) { VerifySoon(space, keys); },
+          .replicate = options_.cluster.name.empty() ? decltype(RequestHandlerHooks::replicate)()
+                                                     : [this](SpaceHandle space, const KeyHash& key,
+                                                              const CopiesWanted& wanted,
+                                                              MonotonicTime wanted_at) {
+            return cluster_->core()
+                .Replicate(space, key, wanted.copies, wanted.node, wanted.deadline, wanted_at)
+                .value;
+          },
           .node_name = [this](uint16_t node) { return cluster_->core().NameOf(node); }});
   RETURN_IF_ERROR(StartCluster());
   WaitForFirstMemory();
@@ -202,8 +210,14 @@ bool Node::RunOnce() {
   if (now >= next_tick_) Tick(now);
   if (disk_ != nullptr && disk_->TakeReports(*core_, now)) progress = true;
   if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
+  if (cluster_ != nullptr) {
+    for (const ClusterCore::Settled& settled : cluster_->core().TakeSettled()) {
+      handler_->OnCopied(settled.wish.value, settled.ok);
+    }
+  }
   const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
-  if (late || core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
+  if (late || handler_->has_copied() || core_->loads_ended() != loads_ended_seen_)
+    AnswerWaiting(now);
   // Last, so that nothing that is to be done waits while the loop sleeps.
   if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
   if (disk_ != nullptr && disk_->PassOrders(*core_, now)) progress = true;

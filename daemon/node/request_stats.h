@@ -35,7 +35,7 @@ struct LatencyHistogram {
 // By operation, in the order of the opcodes; what no opcode names comes last.
 struct RequestStats {
   static constexpr size_t kOperations =
-      static_cast<size_t>(Opcode::kReportCorrupt) - kFirstOperationOpcode + 2;
+      static_cast<size_t>(Opcode::kReplicate) - kFirstOperationOpcode + 2;
   // One frame in so many is timed, since reading the clock costs more than counting. A prime, so
   // that no round of a few operations hides one of them.
   static constexpr uint64_t kTimedFrames = 61;
@@ -54,7 +54,8 @@ struct RequestStats {
 };
 
 inline constexpr std::array<absl::string_view, RequestStats::kOperations> kOperationNames = {
-    "open_space", "match", "acquire", "release", "reserve", "commit",         "abort",
-    "touch",      "pin",   "unpin",   "remove",  "stats",   "report_corrupt", "unknown"};
+    "open_space",     "match", "acquire",   "release", "reserve", "commit",
+    "abort",          "touch", "pin",       "unpin",   "remove",  "stats",
+    "report_corrupt", "hint",  "replicate", "unknown"};
 
 }  // namespace larder

@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kWaitingKeysMax = size_t{1} << 20;
 constexpr absl::Duration kWaitMax = absl::Seconds(60);
+// Requests that wait for copies on other nodes.
+constexpr size_t kReplicatingMax = 1024;
 
 absl::Duration DurationOrInfinite(uint64_t milliseconds) {
   // A century is as good as forever and cannot overflow when it is added to a time.
@@ -150,6 +152,8 @@ absl::Status RequestHandler::Dispatch(SessionId session, const Frame& frame, Mon
       return ReportCorrupt(reader);
     case Opcode::kHint:
       return Hint(reader, now);
+    case Opcode::kReplicate:
+      return Replicate(session, reader, frame.header.request_id, now);
   }
   return absl::UnimplementedError(
       absl::StrCat("opcode ", static_cast<int>(opcode), " is not known to this daemon"));
@@ -293,6 +297,7 @@ absl::StatusOr<bool> RequestHandler::TryAcquire(SessionId session, const KeysReq
 
 void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                                    absl::FunctionRef<void(SessionId, const Reply&)> answer) {
+  if (has_copied_) AnswerCopied(can_answer, answer);
   std::vector<Waiting> waiting = std::exchange(waiting_, {});
   waiting_keys_ = 0;
   next_deadline_.reset();
@@ -314,6 +319,34 @@ void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(Ses
   }
 }
 
+void RequestHandler::OnCopied(uint64_t wish, bool copied) {
+  for (Replicating& request : replicating_) {
+    if (request.wishes.erase(wish) == 0) continue;
+    request.reply.copied += copied ? 1 : 0;
+    has_copied_ |= request.wishes.empty();
+    return;
+  }
+}
+
+void RequestHandler::AnswerCopied(absl::FunctionRef<bool(SessionId)> can_answer,
+                                  absl::FunctionRef<void(SessionId, const Reply&)> answer) {
+  has_copied_ = false;
+  for (size_t i = 0; i < replicating_.size();) {
+    const Replicating& request = replicating_[i];
+    if (!request.wishes.empty() || !can_answer(request.session)) {
+      has_copied_ |= request.wishes.empty();
+      ++i;
+      continue;
+    }
+    waits_ = false;
+    writer_.Clear();
+    writer_.Write(request.reply);
+    answer(request.session, MakeReply(static_cast<uint16_t>(Opcode::kReplicate), request.request_id,
+                                      absl::OkStatus()));
+    replicating_.erase(replicating_.begin() + static_cast<ptrdiff_t>(i));
+  }
+}
+
 void RequestHandler::KeepWaiting(Waiting request) {
   waiting_keys_ += request.keys.size();
   waiting_.push_back(std::move(request));
@@ -325,6 +358,8 @@ void RequestHandler::ForgetSession(SessionId session) {
     waiting_keys_ -= waiting.keys.size();
     return true;
   });
+  std::erase_if(replicating_,
+                [&](const Replicating& request) { return request.session == session; });
 }
 
 absl::Status RequestHandler::Reserve(SessionId session, MessageReader& reader, MonotonicTime now) {
@@ -442,6 +477,45 @@ absl::Status RequestHandler::Hint(MessageReader& reader, MonotonicTime now) {
                           .accepted = report.accepted,
                           .clipped = report.clipped,
                           .refused = report.refused});
+  return absl::OkStatus();
+}
+
+absl::Status RequestHandler::Replicate(SessionId session, MessageReader& reader,
+                                       uint64_t request_id, MonotonicTime now) {
+  const auto request = reader.Read<ReplicateRequest>();
+  keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
+  RETURN_IF_ERROR(reader.Finish("replicate"));
+  RETURN_IF_ERROR(CheckZero("replicate", request.reserved));
+  if (request.node_bytes > sizeof(request.node) ||
+      (request.copies == 0) != (request.node_bytes > 0)) {
+    return absl::InvalidArgumentError("replicate: says either how many copies, or on which node");
+  }
+  if (core_->FindSpace(request.space) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no space has the handle ", request.space));
+  }
+  if (hooks_.replicate == nullptr) {
+    return absl::FailedPreconditionError("replicate: this node belongs to no cluster");
+  }
+  if (replicating_.size() >= kReplicatingMax) {
+    return absl::ResourceExhaustedError("replicate: too many such requests wait already");
+  }
+  const absl::Duration wait = std::min(absl::Milliseconds(request.wait_ms), kWaitMax);
+  const CopiesWanted wanted{.copies = request.copies,
+                            .node = std::string(request.node, request.node_bytes),
+                            .deadline = now + (request.wait_ms == 0 ? kWaitMax : wait)};
+  Replicating replicating{.session = session, .request_id = request_id, .wishes = {}, .reply = {}};
+  for (const KeyHash& key : keys_) {
+    const uint64_t wish = hooks_.replicate(request.space, key, wanted, now);
+    if (wish == 0) continue;
+    ++replicating.reply.accepted;
+    replicating.wishes.insert(wish);
+  }
+  waits_ = request.wait_ms != 0 && !replicating.wishes.empty();
+  if (waits_) {
+    replicating_.push_back(std::move(replicating));
+  } else {
+    writer_.Write(replicating.reply);
+  }
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "common/clock.h"
 #include "common/ids.h"
@@ -17,12 +18,23 @@
 
 namespace larder {
 
+// So many copies of a chunk, or one at that node.
+struct CopiesWanted {
+  uint32_t copies = 0;
+  std::string node;
+  MonotonicTime deadline;
+};
+
 // What the handler needs from the node around it.
 struct RequestHandlerHooks {
   // A client asks for this space; OK once it is open and will be known after a restart.
   std::function<absl::StatusOr<SpaceHandle>(const SpaceDescription&)> open_space;
   // A client says that these chunks failed their checksum; nothing is taken on its word.
   std::function<void(SpaceHandle, std::vector<KeyHash>)> report_corrupt;
+  // Copies of a chunk are wanted on other nodes. The number of the wish, for OnCopied; 0: it can't
+  // be had. Null without other nodes.
+  std::function<uint64_t(SpaceHandle, const KeyHash&, const CopiesWanted&, MonotonicTime now)>
+      replicate = {};
   // The name of another node that Core::Places speaks of. Not called without other nodes.
   std::function<std::string(uint16_t)> node_name = {};
 };
@@ -47,7 +59,11 @@ class RequestHandler {
   // time is over, if `can_answer` their session; the others go on waiting.
   void AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                      absl::FunctionRef<void(SessionId, const Reply&)> answer);
-  bool has_waiting() const { return !waiting_.empty(); }
+  bool has_waiting() const { return !waiting_.empty() || !replicating_.empty(); }
+  // A wish for copies has ended. The next AnswerWaiting answers requests that have no others.
+  void OnCopied(uint64_t wish, bool copied);
+  // Whether there is such a request.
+  bool has_copied() const { return has_copied_; }
   // When the next of them is to be answered, whatever has come by then. Those that could not be
   // answered in time are not counted.
   std::optional<MonotonicTime> next_deadline() const { return next_deadline_; }
@@ -60,6 +76,13 @@ class RequestHandler {
     KeysRequest request;
     std::vector<KeyHash> keys;
     MonotonicTime deadline;
+  };
+
+  struct Replicating {
+    SessionId session;
+    uint64_t request_id = 0;
+    absl::flat_hash_set<uint64_t> wishes;  // under way
+    ReplicateReply reply = {};
   };
 
   absl::Status Dispatch(SessionId session, const Frame& frame, MonotonicTime now);
@@ -78,6 +101,10 @@ class RequestHandler {
   absl::Status Abort(SessionId session, MessageReader& reader);
   absl::Status CountKeys(Opcode opcode, MessageReader& reader, MonotonicTime now);
   absl::Status Hint(MessageReader& reader, MonotonicTime now);
+  absl::Status Replicate(SessionId session, MessageReader& reader, uint64_t request_id,
+                         MonotonicTime now);
+  void AnswerCopied(absl::FunctionRef<bool(SessionId)> can_answer,
+                    absl::FunctionRef<void(SessionId, const Reply&)> answer);
   absl::Status Stats(MessageReader& reader);
   absl::Status ReportCorrupt(MessageReader& reader);
   absl::StatusOr<KeysRequest> ReadKeys(MessageReader& reader, Opcode opcode,
@@ -91,6 +118,8 @@ class RequestHandler {
   std::vector<Waiting> waiting_;
   size_t waiting_keys_ = 0;  // of all of them
   std::optional<MonotonicTime> next_deadline_;
+  std::vector<Replicating> replicating_;
+  bool has_copied_ = false;
   bool waits_ = false;  // the request in hand
 };
 

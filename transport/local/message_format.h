@@ -26,6 +26,7 @@ enum class Opcode : uint16_t {
   kStats,
   kReportCorrupt,  // no reply
   kHint,
+  kReplicate,
 };
 
 // Keys (or items, or ids) in one frame; a longer batch is split by the sender.
@@ -209,6 +210,26 @@ inline constexpr uint32_t kHintPin = 4;
 inline constexpr uint32_t kHintHasPriority = 8;
 inline constexpr uint32_t kHintPriorityShift = 8;
 inline constexpr uint32_t kHintPriorityMask = 3u << kHintPriorityShift;
+
+// kReplicate: followed by key_count KeyHashMessages. The reply comes when copies are made, or will
+// not be, or after wait_ms.
+struct ReplicateRequest {
+  uint32_t space;
+  uint32_t key_count;
+  uint32_t copies;   // of each chunk, this node's own included; 0 with a node
+  uint32_t wait_ms;  // 0: the reply comes at once
+  uint32_t node_bytes;
+  uint32_t reserved;
+  char node[64];  // that is to hold a copy; the rest is zero
+};
+static_assert(sizeof(ReplicateRequest) == 88);
+
+// Chunks: whose copies are made or begun, and of these those whose copies are there.
+struct ReplicateReply {
+  uint32_t accepted;
+  uint32_t copied;
+};
+static_assert(sizeof(ReplicateReply) == 8);
 
 // kHint: followed by key_count KeyHashMessages.
 struct HintRequest {
