@@ -21,6 +21,7 @@
 #include "daemon/metrics/metrics_server.h"
 #include "daemon/node/log.h"
 #include "daemon/node/node.h"
+#include "daemon/rpc/cluster_link.h"
 #include "daemon/rpc/rpc_server.h"
 
 namespace larder {
@@ -120,13 +121,16 @@ class PrivateArena {
 
 absl::StatusOr<std::unique_ptr<Node>> StartNode(const Config& config) {
   RETURN_IF_ERROR(MakeSocketDirectory(config.node.local.listen.path));
-  return Node::Start(config.node);
+  NodeOptions options = config.node;
+  options.version = LARDER_VERSION;
+  return Node::Start(options);
 }
 
 // What is served over the network; null where it is off.
 struct Servers {
   std::unique_ptr<RpcServer> rpc;
   std::unique_ptr<MetricsServer> metrics;
+  std::unique_ptr<ClusterLink> cluster;  // null for a node that is alone
 };
 
 absl::StatusOr<Servers> StartServers(const Config& config, Node* node) {
@@ -142,6 +146,11 @@ absl::StatusOr<Servers> StartServers(const Config& config, Node* node) {
         MetricsServer::Start({.listen = config.metrics_listen}, node);
     if (!metrics.ok()) return Annotate(metrics.status(), "metrics.listen");
     servers.metrics = *std::move(metrics);
+  }
+  if (node->cluster() != nullptr) {
+    ASSIGN_OR_RETURN(
+        servers.cluster,
+        ClusterLink::Start(node->cluster(), servers.rpc == nullptr ? "" : servers.rpc->address()));
   }
   return servers;
 }

@@ -12,12 +12,15 @@ namespace larder {
 namespace {
 
 constexpr size_t kFirstCapacity = 8192;
-// The table grows by a quarter when this share of it is full.
-constexpr size_t kFullPercent = 78;
-constexpr size_t kGrowthShare = 4;
+// The table grows by a sixth when this share of it is full: 49 to 58 bytes an entry. Fuller, more
+// entries lie lines behind their homes.
+constexpr size_t kFullPercent = 65;
+constexpr size_t kGrowthShare = 6;
 // Slots that each insertion looks at while the table grows. Growth is over after capacity/16
-// insertions, long before the next one is due after some capacity/5.
+// insertions, before the next one is due after some capacity/9.
 constexpr size_t kMovesPerInsertion = 16;
+// In the cache line after that of an entry's home.
+constexpr size_t kSlotsAhead = 2;
 // More would not fit the numbers of chunks that anything else here counts in.
 constexpr size_t kEntriesMax = size_t{1} << 36;
 
@@ -45,8 +48,13 @@ EntryTable::EntryTable(MemoryMapping memory, size_t entries_max, size_t capacity
 void EntryTable::Prefetch(uint64_t hash) const {
   const IndexEntry* home = &slots_[Home(hash)];
   __builtin_prefetch(home);
-  // Entries lie some slots behind their homes.
-  __builtin_prefetch(home + 2);
+  __builtin_prefetch(home + kSlotsAhead);
+}
+
+void EntryTable::PrefetchMore(uint64_t hash) const {
+  const IndexEntry* last = &slots_[Home(hash) + kSlotsAhead];
+  // Without a branch, which nobody could foresee.
+  __builtin_prefetch(last + (last->hash < hash ? kSlotsAhead : 0));
 }
 
 size_t EntryTable::Find(const EntryName& name) const {

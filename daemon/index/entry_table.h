@@ -54,8 +54,10 @@ class EntryTable {
   // address space for so many; memory is taken as it fills.
   static absl::StatusOr<std::unique_ptr<EntryTable>> Create(size_t entries_max);
 
-  // Starts loading what Find will read.
+  // Starts loading what Find will nearly always read.
   void Prefetch(uint64_t hash) const;
+  // Some time later: starts loading the rest, if there is any.
+  void PrefetchMore(uint64_t hash) const;
   // Slots are named by numbers, which hold until the next Insert or Erase.
   size_t Find(const EntryName& name) const;
   // A new entry without pages and holders; kNone when the table is full. REQUIRES: Find(name) ==

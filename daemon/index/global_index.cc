@@ -6,9 +6,9 @@
 namespace larder {
 namespace {
 
-// Entries whose memory is asked for before it is needed: about as many as a core can wait for at
-// once. A power of two.
-constexpr size_t kAhead = 16;
+// So many keys before one is looked up, its memory is asked for; halfway, what of it turns out to
+// lie further behind. More are in flight than a core can wait for at once.
+constexpr size_t kAhead = 32;
 // One entry in so many may have more holders than fit into it.
 constexpr size_t kEntriesPerList = 8;
 
@@ -196,13 +196,19 @@ void GlobalIndex::Find(const SpaceId& space, std::span<const KeyHash> keys,
   }
   std::array<EntryName, kAhead> names;
   const auto prefetch = [&](size_t at) {
+    if (at >= keys.size()) return;
     names[at % kAhead] = NameOf(number, keys[at]);
     table_->Prefetch(names[at % kAhead].hash);
   };
-  for (size_t i = 0; i < std::min(kAhead, keys.size()); ++i) prefetch(i);
+  const auto prefetch_more = [&](size_t at) {
+    if (at < keys.size()) table_->PrefetchMore(names[at % kAhead].hash);
+  };
+  for (size_t i = 0; i < kAhead; ++i) prefetch(i);
+  for (size_t i = 0; i < kAhead / 2; ++i) prefetch_more(i);
   for (size_t i = 0; i < keys.size(); ++i) {
     const EntryName name = names[i % kAhead];
-    if (i + kAhead < keys.size()) prefetch(i + kAhead);
+    prefetch(i + kAhead);
+    prefetch_more(i + kAhead / 2);
     const size_t slot = table_->Find(name);
     FoundChunks::Chunk& chunk = found->chunks.emplace_back();
     chunk.first_holder = static_cast<uint32_t>(found->holders.size());

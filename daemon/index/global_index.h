@@ -62,7 +62,7 @@ struct IndexNodeStats {
 };
 
 // Soft state: a stale entry costs its reader a miss, a missing one too. One entry of 32 bytes a
-// chunk, whoever holds it, in a table that is at least three fifths full; lookups and events in
+// chunk, whoever holds it, in a table that is more than half full; lookups and events in
 // batches, so that the latency of memory is hidden. Pure: no clock, no randomness. Not thread-safe.
 //
 // The life of a node's entries: Apply adds and removes them. BeginSnapshot makes all of them stale,

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -19,6 +20,8 @@
 #include "common/file_descriptor.h"
 #include "daemon/node/log.h"
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/cluster_link.h"
+#include "daemon/rpc/cluster_service.h"
 #include "daemon/rpc/core_access.h"
 #include "daemon/rpc/payload.h"
 #include "daemon/rpc/store_service.h"
@@ -99,11 +102,20 @@ void Configure(grpc::ServerBuilder* builder) {
 
 // Destroyed from the last to the first: the server before the services that it calls.
 struct RpcServer::Services {
-  explicit Services(Node* node) : access(node), store(&access), admin(&access) {}
+  explicit Services(Node* node) : access(node), store(&access), admin(&access) {
+    if (node->cluster() == nullptr) return;
+    source = MakeClusterSource(node->cluster());
+    cluster.emplace(ClusterServiceOptions{.cluster = node->cluster()->options().name,
+                                          .secret = node->cluster()->secret(),
+                                          .follow = {}},
+                    source.get());
+  }
 
   CoreAccess access;
   StoreService store;
   AdminService admin;
+  std::unique_ptr<ClusterSource> source;
+  std::optional<ClusterService> cluster;  // none: the node is alone
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -130,6 +142,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&rpc->services_->store);
   builder.RegisterService(&rpc->services_->admin);
+  if (rpc->services_->cluster) builder.RegisterService(&*rpc->services_->cluster);
   rpc->services_->server = builder.BuildAndStart();
   if (rpc->services_->server == nullptr || port == 0) {
     return absl::UnavailableError(
