@@ -1,4 +1,4 @@
-// larder-bench: replays workloads against a daemon, and measures one node.
+// larder-bench: replays workloads against a daemon, and measures one node and the cluster's parts.
 // Exit codes: 0 done, 1 a byte was wrong or something failed, 2 bad usage.
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -15,6 +15,7 @@
 #include "tools/bench/disk.h"
 #include "tools/bench/disk_metadata.h"
 #include "tools/bench/geometry.h"
+#include "tools/bench/index.h"
 #include "tools/bench/micro.h"
 #include "tools/bench/micro_report.h"
 #include "tools/bench/replay.h"
@@ -32,6 +33,7 @@ constexpr int kExitUsage = 2;
 constexpr uint64_t kGeneratedRequests = 1000;
 constexpr uint32_t kTimeScaleMax = 1000;
 constexpr uint64_t kIndexRecordsMax = 1'000'000'000;
+constexpr uint64_t kIndexEntriesMax = 1'000'000'000;
 
 struct ReplayFlags {
   std::string trace, generate;
@@ -58,6 +60,11 @@ struct DiskFlags {
 
 struct DiskMetadataFlags {
   DiskMetadataBenchOptions options;
+  bool json = false;
+};
+
+struct IndexFlags {
+  IndexBenchOptions options;
   bool json = false;
 };
 
@@ -145,6 +152,13 @@ void DeclareDiskMetadata(CLI::App* app, DiskMetadataFlags* flags) {
       ->type_name("PATH");
   app->add_option("--records", flags->options.records, "Records of the index")
       ->check(CLI::Range(uint64_t{1}, kIndexRecordsMax))
+      ->capture_default_str();
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareIndex(CLI::App* app, IndexFlags* flags) {
+  app->add_option("--entries", flags->options.entries, "Entries of the index")
+      ->check(CLI::Range(uint64_t{1000}, kIndexEntriesMax))
       ->capture_default_str();
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
 }
@@ -259,12 +273,18 @@ int Main(int argc, char** argv) {
   CLI::App* disk_metadata = app.add_subcommand(
       "disk-metadata", "Measures the disk tier's index: writing it, and reading it at a restart");
   DeclareDiskMetadata(disk_metadata, &disk_metadata_flags);
+  IndexFlags index_flags;
+  index_flags.options.on_step = PrintStep;
+  CLI::App* index = app.add_subcommand(
+      "index", "Measures the global index: memory, lookups, events, a new follower");
+  DeclareIndex(index, &index_flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   if (disk->parsed()) return ReportMain(RunDiskBench(disk_flags.options), disk_flags.json);
+  if (index->parsed()) return ReportMain(RunIndexBench(index_flags.options), index_flags.json);
   if (disk_metadata->parsed()) {
     return ReportMain(RunDiskMetadataBench(disk_metadata_flags.options), disk_metadata_flags.json);
   }
