@@ -49,7 +49,9 @@ class FakeEtcd final : public etcdserverpb::KV::Service,
                      etcdserverpb::RangeResponse* response) override {
     ++lists;
     while (hangs && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
-    response->mutable_header()->set_revision(10);
+    response->mutable_header()->set_revision(10 + puts);
+    std::lock_guard lock(mutex_);
+    if (event_.has_kv()) *response->add_kvs() = event_.kv();
     return grpc::Status::OK;
   }
   grpc::Status Put(grpc::ServerContext*, const etcdserverpb::PutRequest* request,
@@ -150,7 +152,7 @@ TEST_F(EtcdMembersTest, ACompactedWatchListsAgainAndIsNoOutage) {
   Start();
   ASSERT_TRUE(Eventually([&] { return etcd_.watches == 3 && etcd_.puts == 1; }));
   EXPECT_EQ(etcd_.lists, 3);
-  EXPECT_EQ(etcd_.start_revision, 11);
+  EXPECT_EQ(etcd_.start_revision, 12) << "not from the one after the last list";
   EXPECT_TRUE(source_->View().source_reachable);
   EXPECT_EQ(changes_, 1) << "reachable, and nothing since";
 }

@@ -36,6 +36,23 @@ TEST(MemberRecordTest, ComesBackAsItWas) {
   EXPECT_EQ(*DecodeMember("node-1.rack_2", EncodeMember(record)), record);
 }
 
+// The example of docs/formats/member.md.
+TEST(MemberRecordTest, IsWrittenAsDocumented) {
+  const MemberRecord record{.name = "node-1",
+                            .epoch = 0x0123456789abcdef,
+                            .peer_address = "10.0.0.1:7420",
+                            .rpc_address = "10.0.0.1:7411",
+                            .memory_bytes = 68719476736,
+                            .disk_bytes = 0,
+                            .version = "0.1.0"};
+  const std::string value =
+      R"({"disk_bytes":0,"epoch":"0123456789abcdef","format":1,"memory_bytes":68719476736,)"
+      R"("name":"node-1","peer_address":"10.0.0.1:7420","rpc_address":"10.0.0.1:7411",)"
+      R"("version":"0.1.0"})";
+  EXPECT_EQ(EncodeMember(record), value);
+  EXPECT_EQ(*DecodeMember("node-1", value), record);
+}
+
 TEST(MemberRecordTest, OfKnownBytesAndUnknownFields) {
   const std::string value =
       R"({"format":1,"name":"a","epoch":"00000000000000ff","peer_address":"h:1",)"
