@@ -1,6 +1,6 @@
-// Fuzz target of what a node can be sent by another: handshake payloads, and a stream of frames that
-// arrives in parts. Besides memory safety it checks that what decodes is what the encoder would have
-// written, and that a write touches nothing but its window.
+// Fuzz target of what a node can be sent by another: handshake payloads, and a stream of frames
+// that arrives in parts. Besides memory safety it checks that what decodes is what the encoder
+// would have written, and that a write touches nothing but its window.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

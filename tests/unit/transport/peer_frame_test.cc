@@ -1,4 +1,6 @@
 // The bytes of the protocol between nodes: the examples of docs/formats/peer_protocol.md.
+#include "transport/peer/peer_frame.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +8,6 @@
 
 #include "absl/strings/escaping.h"
 #include "common/byte_order.h"
-#include "transport/peer/peer_frame.h"
 #include "transport/peer/peer_handshake.h"
 
 namespace larder {
@@ -17,8 +18,7 @@ using testing::HasSubstr;
 constexpr uint32_t kMessageBytesMax = 256 * 1024;
 
 std::string Hex(std::span<const uint8_t> bytes) {
-  return absl::BytesToHexString(
-      {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return absl::BytesToHexString({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 PeerHello ExampleHello() {
@@ -89,15 +89,17 @@ TEST(PeerFrameTest, EveryFlippedBitOfAHeaderIsFound) {
 }
 
 TEST(PeerFrameTest, EachKindHasItsBounds) {
-  EXPECT_TRUE(DecodeWith({.kind = PeerFrameKind::kMessage, .payload_bytes = kMessageBytesMax}).ok());
-  EXPECT_THAT(
-      DecodeWith({.kind = PeerFrameKind::kMessage, .payload_bytes = kMessageBytesMax + 1}).message(),
-      HasSubstr("262145 bytes"));
+  EXPECT_TRUE(
+      DecodeWith({.kind = PeerFrameKind::kMessage, .payload_bytes = kMessageBytesMax}).ok());
+  EXPECT_THAT(DecodeWith({.kind = PeerFrameKind::kMessage, .payload_bytes = kMessageBytesMax + 1})
+                  .message(),
+              HasSubstr("262145 bytes"));
   EXPECT_FALSE(DecodeWith({.kind = PeerFrameKind::kWrite, .payload_bytes = 0, .window = 1}).ok());
   EXPECT_FALSE(
       DecodeWith({.kind = PeerFrameKind::kWrite, .payload_bytes = kPeerPieceBytesMax + 1}).ok());
   EXPECT_FALSE(
-      DecodeWith({.kind = PeerFrameKind::kHello, .payload_bytes = kPeerHandshakeBytesMax + 1}).ok());
+      DecodeWith({.kind = PeerFrameKind::kHello, .payload_bytes = kPeerHandshakeBytesMax + 1})
+          .ok());
   EXPECT_FALSE(DecodeWith({.kind = PeerFrameKind::kPing, .payload_bytes = 1}).ok());
   EXPECT_FALSE(DecodeWith({.kind = PeerFrameKind::kPing, .window = 1}).ok());
   EXPECT_FALSE(DecodeWith({.kind = PeerFrameKind::kPing, .flags = kPeerFlagContentSum}).ok());
