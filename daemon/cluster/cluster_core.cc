@@ -190,10 +190,10 @@ bool ClusterCore::TakeEvents(std::vector<ChunkEvent>* events) {
   return complete;
 }
 
-std::optional<uint64_t> ClusterCore::SnapshotStep(uint64_t cursor,
+std::optional<uint64_t> ClusterCore::SnapshotStep(uint64_t cursor, size_t limit,
                                                   std::vector<ChunkEvent>* events) const {
   std::vector<Holding> holdings;
-  const std::optional<uint64_t> next = core_->HoldingsStep(cursor, &holdings);
+  const std::optional<uint64_t> next = core_->HoldingsStep(cursor, limit, &holdings);
   for (const Holding& holding : holdings) {
     events->push_back(EventOf(*IdOf(holding.space), holding));
   }
@@ -318,15 +318,19 @@ ClusterCore::Stats ClusterCore::GetStats() const {
   return stats;
 }
 
-std::vector<std::pair<std::string, uint8_t>> ClusterCore::HoldersOf(SpaceHandle space,
-                                                                    const KeyHash& key) const {
-  std::vector<std::pair<std::string, uint8_t>> holders;
+std::vector<ClusterCore::HolderStatus> ClusterCore::HoldersOf(SpaceHandle space, const KeyHash& key,
+                                                              MonotonicTime now) const {
+  std::vector<HolderStatus> holders;
   const SpaceId* id = IdOf(space);
   if (id == nullptr) return holders;
   FoundChunks found;
   index_->Find(*id, std::span(&key, 1), /*stop_at_first_unknown=*/true, &found);
+  if (found.chunks.empty()) return holders;
+  const uint64_t bytes = found.chunks[0].pages * kHoldingPageBytes;
   for (const ChunkHolder& holder : found.holders) {
-    holders.emplace_back(NameOf(holder.node), holder.tiers);
+    holders.push_back({.node = NameOf(holder.node),
+                       .tiers = holder.tiers,
+                       .predicted = planner_.Predict(holder.node, holder.tiers, bytes, now)});
   }
   return holders;
 }

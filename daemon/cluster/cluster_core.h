@@ -90,7 +90,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // What changed here since the last call. False: too much; followers need a snapshot.
   bool TakeEvents(std::vector<ChunkEvent>* events);
   // As Core::HoldingsStep.
-  std::optional<uint64_t> SnapshotStep(uint64_t cursor, std::vector<ChunkEvent>* events) const;
+  std::optional<uint64_t> SnapshotStep(uint64_t cursor, size_t limit,
+                                       std::vector<ChunkEvent>* events) const;
 
   // --- what the transport says --------------------------------------------------------------
   // `arrival`: of a message that came after bytes of a window; null otherwise. A message that makes
@@ -155,9 +156,14 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
     Replication::Stats replication;
   };
   Stats GetStats() const;
-  // Whom the index knows to hold the chunk.
-  std::vector<std::pair<std::string, uint8_t>> HoldersOf(SpaceHandle space,
-                                                         const KeyHash& key) const;
+  // Whom the index knows to hold the chunk, and how long it would take from there.
+  struct HolderStatus {
+    std::string node;
+    uint8_t tiers = 0;
+    absl::Duration predicted;  // infinite: it can't be asked now
+  };
+  std::vector<HolderStatus> HoldersOf(SpaceHandle space, const KeyHash& key,
+                                      MonotonicTime now) const;
 
  private:
   struct Peer {

@@ -10,6 +10,7 @@ namespace {
 constexpr size_t kTakingMax = 4096;
 constexpr absl::Duration kOfferTimeoutMax = absl::Seconds(60);
 // Chunks that one step of a drain looks at.
+constexpr size_t kListedPerStepMax = 4096;
 constexpr size_t kOfferItemsMax = 256;
 static_assert(kOfferItemsMax <= kPeerItemsMax);
 
@@ -74,7 +75,7 @@ void ClusterCore::StartDrain(MonotonicTime deadline, MonotonicTime now) {
 void ClusterCore::ListForDrain(MonotonicTime now) {
   if (!drain_cursor_) return;
   std::vector<Holding> holdings;
-  drain_cursor_ = core_->HoldingsStep(*drain_cursor_, &holdings);
+  drain_cursor_ = core_->HoldingsStep(*drain_cursor_, kListedPerStepMax, &holdings);
   for (const Holding& holding : holdings) {
     replication_.AddToDrain({.name = {holding.space, holding.key},
                              .bytes = holding.pages * kHoldingPageBytes,

@@ -171,9 +171,10 @@ class Core {
   // Appends what is here now of each chunk that came, went or moved since the last call. False:
   // there were too many of them, and only a walk tells what is here.
   bool TakeChanges(std::vector<Holding>* holdings);
-  // A walk through all complete chunks that are here, a bounded number a call: call again with the
+  // A walk through all complete chunks that are here, at most `limit` a call: call again with the
   // returned cursor until it is nullopt. Chunks that come, go or move meanwhile are in the changes.
-  std::optional<uint64_t> HoldingsStep(uint64_t cursor, std::vector<Holding>* holdings) const;
+  std::optional<uint64_t> HoldingsStep(uint64_t cursor, size_t limit,
+                                       std::vector<Holding>* holdings) const;
   Holding HoldingOf(SpaceHandle space, const KeyHash& key) const;
   // What a chunk that is here is worth to others when this node leaves; only the order counts.
   double ValueOf(SpaceHandle space, const KeyHash& key);

@@ -234,11 +234,12 @@ bool Core::TakeChanges(std::vector<Holding>* holdings) {
   return !std::exchange(changes_lost_, false);
 }
 
-std::optional<uint64_t> Core::HoldingsStep(uint64_t cursor, std::vector<Holding>* holdings) const {
+std::optional<uint64_t> Core::HoldingsStep(uint64_t cursor, size_t limit,
+                                           std::vector<Holding>* holdings) const {
   if (cursor < kDiskCursor) {
     const uint64_t end = catalog_.end_index();
     const uint64_t stop = std::min(end, cursor + kChunksPerStepMax);
-    for (; cursor < stop; ++cursor) {
+    for (; cursor < stop && holdings->size() < limit; ++cursor) {
       const Chunk& chunk = catalog_.chunk(static_cast<ChunkIndex>(cursor));
       if (chunk.state != Chunk::State::kVisible) continue;
       holdings->push_back(HoldingOf(chunk.space, chunk.key));
@@ -249,7 +250,7 @@ std::optional<uint64_t> Core::HoldingsStep(uint64_t cursor, std::vector<Holding>
   if (disk_ == nullptr) return std::nullopt;
   const uint64_t end = kDiskCursor + disk_->end_index();
   const uint64_t stop = std::min(end, cursor + kChunksPerStepMax);
-  for (; cursor < stop; ++cursor) {
+  for (; cursor < stop && holdings->size() < limit; ++cursor) {
     const std::optional<DiskTier::Listed> listed =
         disk_->ListAt(static_cast<DiskChunkIndex>(cursor - kDiskCursor));
     // Those in memory were listed already.

@@ -11,6 +11,12 @@ void EventLog::Append(const ChunkEvent& event) {
   ++next_sequence_;
 }
 
+void EventLog::Invalidate() {
+  // A number that nobody can read: whoever waited for it has missed something.
+  ++next_sequence_;
+  valid_from_ = next_sequence_;
+}
+
 EventLog::ReadResult EventLog::Read(uint64_t from, size_t limit,
                                     std::vector<ChunkEvent>* events) const {
   if (from < first_sequence() || from > next_sequence_) return ReadResult::kTooOld;

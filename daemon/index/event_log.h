@@ -19,13 +19,16 @@ class EventLog {
   EventLog(uint64_t epoch, size_t capacity) : epoch_(epoch), capacity_(capacity) {}
 
   void Append(const ChunkEvent& event);
+  // Events were lost before they were appended: all readers have to take a snapshot.
+  void Invalidate();
 
   uint64_t epoch() const { return epoch_; }
   // Of the next event that will be appended.
   uint64_t next_sequence() const { return next_sequence_; }
   // Of the oldest event that is still here.
   uint64_t first_sequence() const {
-    return next_sequence_ > capacity_ ? next_sequence_ - capacity_ : 0;
+    const uint64_t kept = next_sequence_ > capacity_ ? next_sequence_ - capacity_ : 0;
+    return kept > valid_from_ ? kept : valid_from_;
   }
 
   // kTooOld: some of the events from there on are gone, or there never was such a number.
@@ -37,6 +40,7 @@ class EventLog {
   const uint64_t epoch_;
   const size_t capacity_;
   uint64_t next_sequence_ = 0;
+  uint64_t valid_from_ = 0;
   PagedVector<ChunkEvent> ring_;
 };
 

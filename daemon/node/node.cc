@@ -105,7 +105,9 @@ absl::Status Node::StartServing() {
       RequestHandlerHooks{
           .open_space = [this](const SpaceDescription& space) { return OpenSpace(space); },
           .report_corrupt = [this](SpaceHandle space,
-                                   std::vector<KeyHash> keys) { VerifySoon(space, keys); }});
+                                   std::vector<KeyHash> keys) { VerifySoon(space, keys); },
+          .node_name = [this](uint16_t node) { return cluster_->core().NameOf(node); }});
+  RETURN_IF_ERROR(StartCluster());
   WaitForFirstMemory();
   const ArenaUuid uuid = arena_->uuid();
   Welcome welcome;
@@ -135,6 +137,23 @@ absl::Status Node::OpenDisk() {
   return absl::OkStatus();
 }
 
+absl::Status Node::StartCluster() {
+  if (options_.cluster.name.empty()) return absl::OkStatus();
+  ClusterNodeFacts facts;
+  facts.epoch = epoch_;
+  facts.memory_bytes = arena_->data().size();
+  facts.disk_bytes = core_->disk() == nullptr ? 0 : core_->disk()->Stats().capacity_bytes;
+  facts.version = options_.version;
+  facts.granule_bytes = options_.arena.granule_bytes;
+  ASSIGN_OR_RETURN(cluster_, ClusterNode::Start(
+                                 options_.cluster, facts, core_.get(),
+                                 PeerMemory{.bytes = arena_->data(), .fd = arena_->data_fd().get()},
+                                 tasks_.get(), [this](const SpaceDescription& space) {
+                                   return OpenSpace(space);
+                                 }));
+  return absl::OkStatus();
+}
+
 void Node::WriteSpaces() {
   std::vector<SpaceDescription> all;
   for (const auto& space : core_->spaces()) all.push_back(space->description);
@@ -157,6 +176,7 @@ void Node::WaitForFirstMemory() {
 Node::~Node() {
   // The sessions end first; then nobody hands the loop's objects work any more.
   local_ = nullptr;
+  cluster_ = nullptr;
   if (verifier_ != nullptr) verifier_->Stop();
   disk_ = nullptr;
   if (tasks_ != nullptr) tasks_->Close();
@@ -180,16 +200,17 @@ bool Node::RunOnce() {
   }
   if (!backing_reported_) core_->GrowBackedBytes(arena_->backed_bytes());
   if (now >= next_tick_) Tick(now);
-  if (disk_ != nullptr) {
-    if (disk_->TakeReports(*core_, now)) progress = true;
-    const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
-    if (late || core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
-    // Last, so that no order waits while the loop sleeps.
-    if (disk_->PassOrders(*core_, now)) progress = true;
-  }
+  if (disk_ != nullptr && disk_->TakeReports(*core_, now)) progress = true;
+  if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
+  const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
+  if (late || core_->loads_ended() != loads_ended_seen_) AnswerWaiting(now);
+  // Last, so that nothing that is to be done waits while the loop sleeps.
+  if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
+  if (disk_ != nullptr && disk_->PassOrders(*core_, now)) progress = true;
   if (stop_.load(std::memory_order_relaxed)) return false;
   if (progress) last_activity_ = now;
-  const bool polling = now - last_activity_ < options_.spin_limit;
+  const bool polling = now - last_activity_ < options_.spin_limit ||
+                       (cluster_ != nullptr && cluster_->expects_soon(now));
   // A little at a time, so that nobody who comes now waits for it.
   if (!polling && core_->insight().Study()) return true;
   if (!polling && local_->PrepareToSleep()) {
@@ -206,7 +227,8 @@ bool Node::RunOnce() {
 }
 
 absl::Duration Node::TimeToSleep(MonotonicTime now) const {
-  const MonotonicTime next = std::min(next_tick_, handler_->next_deadline().value_or(next_tick_));
+  MonotonicTime next = std::min(next_tick_, handler_->next_deadline().value_or(next_tick_));
+  if (cluster_ != nullptr) next = std::min(next, cluster_->next_wakeup().value_or(next));
   return std::max(next - now, absl::ZeroDuration());
 }
 
@@ -248,7 +270,8 @@ void Node::Tick(MonotonicTime now) {
   }
   const CoreStats stats = core_->Stats();
   const uint64_t writing = stats.reservations - stats.void_reservations;
-  if (drain_deadline_.nanoseconds != 0 && (writing == 0 || now >= drain_deadline_)) {
+  const bool moved = cluster_ == nullptr || cluster_->drained();
+  if (drain_deadline_.nanoseconds != 0 && ((writing == 0 && moved) || now >= drain_deadline_)) {
     LogInfo("drained", {{"unfinished_reservations", absl::StrCat(writing)}});
     Stop();
   }
@@ -270,6 +293,7 @@ void Node::Drain() {
     local_->StopListening();
     const MonotonicTime now = SystemClock::Get().Now();
     drain_deadline_ = now + options_.drain_timeout;
+    if (cluster_ != nullptr) cluster_->StartDrain(drain_deadline_, now);
     next_tick_ = now;
   });
   if (!posted.ok()) Stop();

@@ -10,6 +10,7 @@
 #include "common/file_descriptor.h"
 #include "common/status.h"
 #include "daemon/core/core.h"
+#include "daemon/node/cluster_node.h"
 #include "daemon/node/disk_devices.h"
 #include "daemon/node/local_server.h"
 #include "daemon/node/poller.h"
@@ -25,6 +26,8 @@ struct NodeOptions {
   LocalServerOptions local;
   CoreOptions core;  // its sizes and seed are filled in from the arena
   DiskOptions disk;
+  ClusterNodeOptions cluster;
+  std::string version;  // of the program, for the other nodes
   // How long the loop polls after the last request before it sleeps; zero never polls.
   absl::Duration spin_limit = absl::Microseconds(100);
   // How long a drain waits for reservations to be committed.
@@ -59,6 +62,8 @@ class Node {
   // Doubts these chunks (see Verifier). REQUIRES: called on the loop's thread.
   void VerifySoon(SpaceHandle space, std::span<const KeyHash> keys);
 
+  // Null when this node is alone. Its functions say on which threads they may be called.
+  ClusterNode* cluster() const { return cluster_.get(); }
   // Null without a disk tier. REQUIRES: called on the loop's thread.
   const DiskDevices* disk() const { return disk_.get(); }
 
@@ -79,6 +84,7 @@ class Node {
   absl::Status RecoverSpaces();
   absl::Status StartServing();
   absl::Status OpenDisk();
+  absl::Status StartCluster();
   void WriteSpaces();
   void WaitForFirstMemory();
   bool RunOnce();
@@ -98,6 +104,7 @@ class Node {
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<TaskQueue> tasks_;
   std::unique_ptr<DiskDevices> disk_;
+  std::unique_ptr<ClusterNode> cluster_;
   uint64_t loads_ended_seen_ = 0;
   std::unique_ptr<Verifier> verifier_;
   std::unique_ptr<RequestHandler> handler_;

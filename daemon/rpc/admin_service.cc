@@ -9,6 +9,7 @@
 #include "common/hash.h"
 #include "daemon/node/log.h"
 #include "daemon/rpc/chunk_listing.h"
+#include "daemon/rpc/cluster_messages.h"
 #include "daemon/rpc/explanation.h"
 #include "daemon/rpc/insight_messages.h"
 #include "daemon/rpc/messages.h"
@@ -327,6 +328,40 @@ grpc::Status AdminService::Insight(grpc::ServerContext* context, const v1::Insig
   });
   if (status.ok()) FillInsight(report, response);
   return ToGrpcStatus(status);
+}
+
+absl::StatusOr<ClusterNode*> AdminService::NodeOfCluster() const {
+  ClusterNode* const cluster = access_->node().cluster();
+  if (cluster != nullptr) return cluster;
+  return absl::FailedPreconditionError("this node belongs to no cluster (cluster.name is not set)");
+}
+
+grpc::Status AdminService::Cluster(grpc::ServerContext* context, const v1::ClusterRequest*,
+                                   v1::ClusterResponse* response) {
+  const absl::StatusOr<ClusterNode*> cluster = NodeOfCluster();
+  if (!cluster.ok()) return ToGrpcStatus(cluster.status());
+  return ToGrpcStatus(access_->Run(*context, [&](Core&, SessionId, MonotonicTime now) {
+    FillCluster(**cluster, now, response);
+    return absl::OkStatus();
+  }));
+}
+
+grpc::Status AdminService::Where(grpc::ServerContext* context, const v1::KeysRequest* request,
+                                 v1::WhereResponse* response) {
+  return ToGrpcStatus(FindHolders(*context, *request, response));
+}
+
+absl::Status AdminService::FindHolders(const grpc::ServerContext& context,
+                                       const v1::KeysRequest& request,
+                                       v1::WhereResponse* response) {
+  ASSIGN_OR_RETURN(ClusterNode* const cluster, NodeOfCluster());
+  ASSIGN_OR_RETURN(const SpaceId id, ParseSpaceId("space_id", request.space_id()));
+  ASSIGN_OR_RETURN(const std::vector<KeyHash> keys, ParseNames(request));
+  return access_->Run(context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+    ASSIGN_OR_RETURN(const Space* space, SpaceById(core, id));
+    FillHolders(*cluster, core, *space, keys, now, response);
+    return absl::OkStatus();
+  });
 }
 
 grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest*,

@@ -39,6 +39,10 @@ class AdminService final : public v1::Admin::Service {
                           v1::RetireDiskResponse* response) override;
   grpc::Status Insight(grpc::ServerContext* context, const v1::InsightRequest* request,
                        v1::InsightResponse* response) override;
+  grpc::Status Cluster(grpc::ServerContext* context, const v1::ClusterRequest* request,
+                       v1::ClusterResponse* response) override;
+  grpc::Status Where(grpc::ServerContext* context, const v1::KeysRequest* request,
+                     v1::WhereResponse* response) override;
   grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
                      v1::DrainResponse* response) override;
 
@@ -49,6 +53,9 @@ class AdminService final : public v1::Admin::Service {
   // Runs `action` on the chunks of the request.
   absl::Status ExplainKeys(const grpc::ServerContext& context, const v1::KeysRequest& request,
                            v1::ExplainResponse* response);
+  absl::Status FindHolders(const grpc::ServerContext& context, const v1::KeysRequest& request,
+                           v1::WhereResponse* response);
+  absl::StatusOr<ClusterNode*> NodeOfCluster() const;
   absl::Status WithKeys(const grpc::ServerContext& context, const v1::KeysRequest& request,
                         v1::KeysResponse* response, KeysAction action);
   absl::Status ListSpaces(const grpc::ServerContext& context, const v1::SpacesRequest& request,

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "tools/ctl/admin_client.h"
 #include "tools/ctl/advise.h"
+#include "tools/ctl/cluster_text.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/proto_json.h"
 #include "tools/ctl/render.h"
@@ -23,6 +24,16 @@ void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), s
 
 AdminClient Connect(const Invocation& invocation) {
   return AdminClient(invocation.address, invocation.timeout);
+}
+
+// The keys that the invocation names, in its space.
+absl::StatusOr<v1::KeysRequest> KeysOf(AdminClient& admin, const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const v1::SpaceStatus space, FindSpace(admin, invocation.space.id));
+  v1::KeysRequest request;
+  request.set_space_id(space.space_id());
+  for (const std::string& key : invocation.keys.keys) request.add_keys(key);
+  for (const std::string& hash : invocation.keys.hashes) request.add_key_hashes(hash);
+  return request;
 }
 
 // Where the listed chunks go: a row or an item each, as they come.
@@ -142,11 +153,7 @@ absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation) {
 
 absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation) {
   AdminClient admin = Connect(invocation);
-  ASSIGN_OR_RETURN(const v1::SpaceStatus space, FindSpace(admin, invocation.space.id));
-  v1::KeysRequest request;
-  request.set_space_id(space.space_id());
-  for (const std::string& key : invocation.keys.keys) request.add_keys(key);
-  for (const std::string& hash : invocation.keys.hashes) request.add_key_hashes(hash);
+  ASSIGN_OR_RETURN(const v1::KeysRequest request, KeysOf(admin, invocation));
   ASSIGN_OR_RETURN(const v1::ExplainResponse response,
                    admin.Call(&v1::Admin::Stub::Explain, request));
   if (invocation.json) {
@@ -157,6 +164,24 @@ absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation) {
     Print(absl::StrCat(explanation.key_hash(), ": ", Printable(explanation.text()), "\n"));
   }
   return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RunCluster(const Invocation& invocation) {
+  AdminClient admin = Connect(invocation);
+  ASSIGN_OR_RETURN(const v1::ClusterResponse response,
+                   admin.Call(&v1::Admin::Stub::Cluster, v1::ClusterRequest()));
+  Print(invocation.json ? ToText(ToJson(response)) : ClusterText(response));
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RunWhere(const Invocation& invocation) {
+  AdminClient admin = Connect(invocation);
+  ASSIGN_OR_RETURN(const v1::KeysRequest request, KeysOf(admin, invocation));
+  ASSIGN_OR_RETURN(const v1::WhereResponse response, admin.Call(&v1::Admin::Stub::Where, request));
+  Print(invocation.json ? ToText(ToJson(response)) : WhereText(response));
+  const bool all = std::all_of(response.chunks().begin(), response.chunks().end(),
+                               [](const auto& chunk) { return chunk.holders_size() > 0; });
+  return all ? ExitCode::kOk : ExitCode::kFailed;
 }
 
 absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation) {

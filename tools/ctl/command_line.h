@@ -49,6 +49,8 @@ struct Invocation {
     kChunks,
     kInspect,
     kExplain,
+    kCluster,
+    kWhere,
     kHint,
     kMatch,
     kPut,

@@ -15,6 +15,8 @@ absl::StatusOr<ExitCode> RunChunks(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunInspect(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunExplain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunAdvise(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunCluster(const Invocation& invocation);
+absl::StatusOr<ExitCode> RunWhere(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunDrain(const Invocation& invocation);
 absl::StatusOr<ExitCode> RunVersion(const Invocation& invocation);
 

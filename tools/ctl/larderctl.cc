@@ -33,6 +33,10 @@ absl::StatusOr<ExitCode> Dispatch(const Invocation& invocation) {
       return RunExplain(invocation);
     case Command::kHint:
       return RunHint(invocation);
+    case Command::kCluster:
+      return RunCluster(invocation);
+    case Command::kWhere:
+      return RunWhere(invocation);
     case Command::kMatch:
       return RunMatch(invocation);
     case Command::kPut:

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -22,6 +23,9 @@ struct Window {
   bool closed = false;
   uint64_t session = 0;  // that `written_bytes` counts for
   uint64_t written_bytes = 0;
+  // Of the window that the answer to a Read is written to: the transport's own.
+  std::optional<uint64_t> read_token;
+  bool read_ok = false;
 
   // Counts bytes written in a session; those of earlier ones no longer count.
   void AddWritten(uint64_t writing_session, uint64_t bytes);

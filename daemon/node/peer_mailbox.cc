@@ -1,0 +1,90 @@
+#include "daemon/node/peer_mailbox.h"
+
+#include "daemon/cluster/peer_messages.h"
+
+namespace larder {
+
+std::vector<PeerEvent> PeerMailbox::TakeAll() {
+  std::lock_guard lock(mutex_);
+  pending_.store(false, std::memory_order_release);
+  return std::exchange(events_, {});
+}
+
+void PeerMailbox::Add(PeerEvent event) {
+  bool first = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (event.kind == PeerEvent::Kind::kMessage && events_.size() >= kMessagesMax) {
+      dropped_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    first = events_.empty();
+    events_.push_back(std::move(event));
+    pending_.store(true, std::memory_order_release);
+  }
+  if (first) wake_();
+}
+
+void PeerMailbox::SetWindow(uint64_t window, const MemoryRange& room) {
+  std::lock_guard lock(mutex_);
+  windows_[window] = room;
+}
+
+void PeerMailbox::OnPeerUp(const std::string& node, uint64_t epoch) {
+  PeerEvent event;
+  event.kind = PeerEvent::Kind::kUp;
+  event.node = node;
+  event.epoch = epoch;
+  Add(std::move(event));
+}
+
+void PeerMailbox::OnPeerDown(const std::string& node, uint64_t epoch, absl::string_view why) {
+  PeerEvent event;
+  event.kind = PeerEvent::Kind::kDown;
+  event.node = node;
+  event.epoch = epoch;
+  event.why = std::string(why);
+  Add(std::move(event));
+}
+
+void PeerMailbox::OnMessage(const std::string& node, uint64_t epoch, std::vector<uint8_t> payload,
+                            uint64_t window) {
+  PeerEvent event;
+  event.node = node;
+  event.epoch = epoch;
+  event.number = window;
+  if (window != 0) {
+    MemoryRange room;
+    {
+      std::lock_guard lock(mutex_);
+      if (const auto found = windows_.find(window); found != windows_.end()) room = found->second;
+    }
+    const absl::StatusOr<PeerFetched> fetched = ReadFetched(payload);
+    // Of a message that names another window than the one it came after, nothing is believed.
+    if (fetched.ok() && fetched->window == window) {
+      event.arrival = CheckArrival(arena_.subspan(room.offset, room.bytes), *fetched);
+    }
+  }
+  event.payload = std::move(payload);
+  Add(std::move(event));
+}
+
+void PeerMailbox::OnWritten(uint64_t token, bool) {
+  PeerEvent event;
+  event.kind = PeerEvent::Kind::kWritten;
+  event.number = token;
+  Add(std::move(event));
+}
+
+void PeerMailbox::OnWindowClosed(uint64_t window) {
+  {
+    std::lock_guard lock(mutex_);
+    windows_.erase(window);
+  }
+  PeerEvent event;
+  event.kind = PeerEvent::Kind::kWindowClosed;
+  event.number = window;
+  Add(std::move(event));
+}
+
+}  // namespace larder
