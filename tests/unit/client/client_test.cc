@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
+#include "common/crc32c.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace larder {
@@ -237,6 +240,43 @@ TEST_P(ClientTest, CodedChunksComeBack) {
   const PutResult refused = other->Put(TestKeys(52, 1), halves.sources(), options);
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status)) << refused.status;
   EXPECT_EQ(client_->Stats()->reservations, 0u);
+}
+
+TEST_P(ClientTest, UnderPressureChunksKeepTheirCoarserLevels) {
+  Manifest manifest = TestManifest(4, 4, 64, 64);
+  auto space = client_->Open(manifest);
+  ASSERT_TRUE(space.ok()) << space.status();
+  const size_t bytes = manifest.PayloadBytes(manifest.WholePart());
+  PutOptions put;
+  put.codec = ContainerCodec::kLarder;
+  FetchOptions two;
+  two.levels = 2;
+  ChunkBuffers buffer(1, bytes), decoded(1, bytes);
+  // About 64 MiB hold 600 of these with all levels.
+  constexpr uint32_t kChunks = 1000;
+  std::vector<std::array<uint32_t, 5>> sums(kChunks);
+  for (uint32_t i = 0; i < kChunks; ++i) {
+    buffer.Randomise(i);
+    for (size_t at = 1; at < bytes; at += 2) buffer[0][at] = buffer[0][at] & 1 ? 0x3f : 0xbf;
+    const auto keys = TestKeys(1000 + i, 1);
+    ASSERT_EQ(space->Put(keys, buffer.sources(), put).stored, 1u) << i;
+    EXPECT_EQ(space->Fetch(keys, decoded.destinations(), two).levels, 2u);
+    sums[i][2] = Crc32c(decoded[0]);
+    EXPECT_EQ(space->Fetch(keys, decoded.destinations()).levels, 4u);
+    sums[i][4] = Crc32c(decoded[0]);
+  }
+  std::array<uint32_t, 5> found = {};
+  for (uint32_t i = 0; i < kChunks; ++i) {
+    const FetchResult fetch = space->Fetch(TestKeys(1000 + i, 1), decoded.destinations());
+    if (fetch.chunks == 0) continue;
+    ASSERT_TRUE(fetch.levels == 2 || fetch.levels == 4) << fetch.levels;
+    EXPECT_EQ(Crc32c(decoded[0]), sums[i][fetch.levels]) << i;
+    ++found[fetch.levels];
+  }
+  EXPECT_GT(found[2], 100u);
+  EXPECT_GT(found[4], 100u);
+  std::printf("of %u chunks %u are there with two levels and %u with four\n", kChunks, found[2],
+              found[4]);
 }
 
 TEST_P(ClientTest, HintsAreAnswered) {
