@@ -151,7 +151,6 @@ TEST_F(MembersTest, KilledEtcdLeavesTheMembersAsTheyAre) {
   TestNode a(Options(), "a");
   TestNode b(Options(), "b");
   ASSERT_TRUE(a.Sees({"a", "b"}) && b.Sees({"a", "b"}));
-  a.ResetFewest();
   etcd_->Kill();
   ASSERT_TRUE(a.Reaches(false));
   EXPECT_THAT(a.View().problem, HasSubstr(absl::StrCat("etcd at ", etcd_->endpoint())));
@@ -166,9 +165,7 @@ TEST_F(MembersTest, KilledEtcdLeavesTheMembersAsTheyAre) {
   etcd_->Start();
   const absl::Duration back = TimeOf("back", [&] { EXPECT_TRUE(a.Reaches(true)); });
   EXPECT_LT(back, absl::Seconds(4));
-  EXPECT_TRUE(a.Sees({"a", "b", "c"}) || a.Sees({"a", "c"}));
-  EXPECT_EQ(a.fewest(), 2);
-  EXPECT_TRUE(a.Sees({"a", "c"})) << "b withdrew: its lease is not renewed";
+  EXPECT_TRUE(a.Sees({"a", "c"})) << "b withdrew, and does so as soon as it can";
 }
 
 TEST_F(MembersTest, LeasesThatRanOutInAnOutageDropNobody) {
