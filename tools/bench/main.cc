@@ -18,6 +18,7 @@
 #include "tools/bench/index.h"
 #include "tools/bench/micro.h"
 #include "tools/bench/micro_report.h"
+#include "tools/bench/net.h"
 #include "tools/bench/replay.h"
 #include "tools/bench/replay_report.h"
 #include "tools/console/progress_bar.h"
@@ -65,6 +66,11 @@ struct DiskMetadataFlags {
 
 struct IndexFlags {
   IndexBenchOptions options;
+  bool json = false;
+};
+
+struct NetFlags {
+  NetBenchOptions options;
   bool json = false;
 };
 
@@ -160,6 +166,16 @@ void DeclareIndex(CLI::App* app, IndexFlags* flags) {
   app->add_option("--entries", flags->options.entries, "Entries of the index")
       ->check(CLI::Range(uint64_t{1000}, kIndexEntriesMax))
       ->capture_default_str();
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareNet(CLI::App* app, NetFlags* flags) {
+  app->add_option("--engine", flags->options.engine,
+                  "How the nodes drive their sockets: auto, io_uring, epoll")
+      ->capture_default_str();
+  app->add_flag("--quick", flags->options.quick,
+                "Small sizes: shows that it works, the figures mean little");
+  app->add_option("--larderd", flags->options.larderd, "The daemons' program")->type_name("PATH");
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
 }
 
@@ -278,6 +294,10 @@ int Main(int argc, char** argv) {
   CLI::App* index = app.add_subcommand(
       "index", "Measures the global index: memory, lookups, events, a new follower");
   DeclareIndex(index, &index_flags);
+  NetFlags net_flags;
+  net_flags.options.on_step = PrintStep;
+  CLI::App* net = app.add_subcommand("net", "Measures chunks from another node, against plain TCP");
+  DeclareNet(net, &net_flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -285,6 +305,7 @@ int Main(int argc, char** argv) {
   }
   if (disk->parsed()) return ReportMain(RunDiskBench(disk_flags.options), disk_flags.json);
   if (index->parsed()) return ReportMain(RunIndexBench(index_flags.options), index_flags.json);
+  if (net->parsed()) return ReportMain(RunNetBench(net_flags.options), net_flags.json);
   if (disk_metadata->parsed()) {
     return ReportMain(RunDiskMetadataBench(disk_metadata_flags.options), disk_metadata_flags.json);
   }
