@@ -8,6 +8,12 @@
 namespace larder {
 namespace {
 
+FetchPlannerOptions PlannerOptions(FetchPlannerOptions options, const Core& core) {
+  options.bytes_max = std::min(options.bytes_max, core.arriving_bytes_max());
+  options.bytes_per_node_max = std::min(options.bytes_per_node_max, options.bytes_max);
+  return options;
+}
+
 // Bound on the work of one step.
 constexpr size_t kForgottenSlotsPerStepMax = 16384;
 // Between two looks for what is over.
@@ -32,7 +38,7 @@ ClusterCore::ClusterCore(const ClusterCoreOptions& options, Core* core, OpenSpac
       open_space_(std::move(open_space)),
       session_(session),
       index_(std::move(index)),
-      planner_(options.fetch),
+      planner_(PlannerOptions(options.fetch, *core)),
       replication_(options.replication, this),
       name_of_slot_(kNodesMax) {}
 

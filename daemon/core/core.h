@@ -1,6 +1,7 @@
 // The node's brain: every decision about spaces, chunks, reservations and leases is taken here.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -169,6 +170,9 @@ class Core {
   }
   // Room for a chunk that comes from another node; an offset in the arena. It is given back with
   // DropArrival, or becomes the chunk's with CommitArrival.
+  uint64_t arriving_bytes_max() const {
+    return std::min(options_.arriving_bytes_max, options_.data_bytes / 4);
+  }
   std::optional<uint64_t> AllocateArrival(SpaceHandle space, uint64_t bytes, MonotonicTime now);
   void DropArrival(SpaceHandle space, uint64_t offset, uint64_t bytes);
   // The whole chunk lies there, verified. False: it is not wanted any more, or no whole chunk; its

@@ -91,10 +91,9 @@ std::optional<uint64_t> Core::AllocateArrival(SpaceHandle space, uint64_t bytes,
                                               MonotonicTime now) {
   if (space >= spaces_.size() || bytes == 0 || draining_) return std::nullopt;
   const uint64_t rounded = RoundToGranule(bytes);
-  if (stats_.arriving_bytes > 0 &&
-      stats_.arriving_bytes + rounded > InFlightMax(options_.arriving_bytes_max)) {
-    return std::nullopt;
-  }
+  // What is on its way cannot be evicted: half of the arena must stay free of it. Whoever asks for
+  // chunks keeps to arriving_bytes_max.
+  if (stats_.arriving_bytes + rounded > allocator_.capacity_bytes() / 2) return std::nullopt;
   const Allocation extent = AllocateEvicting(space, rounded, nullptr, now);
   if (extent.kind != ReserveOutcome::Kind::kGranted) return std::nullopt;
   stats_.arriving_bytes += rounded;

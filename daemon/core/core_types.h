@@ -70,7 +70,7 @@ struct CoreOptions {
   // Bytes on their way to and from the disk tier at once.
   uint64_t demoting_bytes_max = uint64_t{256} << 20;
   uint64_t loading_bytes_max = uint64_t{256} << 20;
-  // The same of chunks from other nodes.
+  // The same of chunks from other nodes, and no more than a quarter of the arena.
   uint64_t arriving_bytes_max = uint64_t{256} << 20;
   uint32_t sessions_max = 4096;
   uint32_t spaces_max = 4096;
