@@ -2,6 +2,7 @@
 // afterwards.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -141,6 +142,9 @@ absl::Status MeasureSync(const IndexBenchOptions& options, const BenchFollower& 
 // One event at a time, each when the last one has arrived.
 absl::Status MeasureLag(const BenchFollower& follower, const IndexFollowers& followers,
                         NumberedSource* source, MicroReport* report) {
+  // The snapshot's last message is counted by the time that the next one arrives.
+  source->Append(IndexBenchEvent(0));
+  RETURN_IF_ERROR(WaitUntilApplied(follower, source->End().next_sequence).status());
   LatencyHistogram histogram;
   const FollowedNodeStats before = followers.Stats().at(0);
   for (int i = 0; i < kLagProbes; ++i) {
