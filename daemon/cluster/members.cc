@@ -20,6 +20,7 @@ using nlohmann::json;
 
 constexpr uint64_t kRecordFormat = 1;
 constexpr size_t kVersionBytesMax = 64;
+constexpr size_t kReasonBytesMax = 256;
 // Problems with records that a view names; the others are counted.
 constexpr size_t kProblemsShownMax = 3;
 
@@ -148,6 +149,10 @@ absl::Status CheckMember(const MemberRecord& record) {
 std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next) {
   if (next.name != current.name || next.epoch != current.epoch) return "its name or epoch changed";
   return std::string(CheckMember(next).message());
+}
+
+std::string ShownReason(absl::string_view text) {
+  return absl::CHexEscape(text.substr(0, kReasonBytesMax));
 }
 
 std::string EncodeMember(const MemberRecord& record) {

@@ -57,6 +57,9 @@ absl::Status CheckMemberAddress(absl::string_view field, absl::string_view addre
 // Why `next` cannot replace `current` as what a running node says of itself; empty: it can.
 std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next);
 
+// What another program says of a failure, for people: bounded, without bytes that are no text.
+std::string ShownReason(absl::string_view text);
+
 // The value of a member's key in etcd: JSON, docs/formats/member.md. REQUIRES: CheckMember(record).
 std::string EncodeMember(const MemberRecord& record);
 // The record that `value` holds, where `name` is the last part of its key. Any bytes may come.

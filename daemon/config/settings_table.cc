@@ -161,6 +161,20 @@ constexpr Setting kSettings[] = {
          "In which order chunks leave memory. learned: the least expected uses per second first,\n"
          "as learned from past uses, and least recently used while that does worse; it may also\n"
          "refuse what is worth less than all that is stored. lru: least recently used."},
+    {.name = "policy.drop_levels",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.drop_levels; },
+     .choices = "never|finest-first",
+     .doc =
+         "What a chunk of codec larder loses first when it has to make room and no disk has it.\n"
+         "finest-first: the levels above policy.levels_min, and only then the rest; readers are\n"
+         "told how many there are. never: all of it at once."},
+    {.name = "policy.levels_min",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.levels_min; },
+     .min = 1,
+     .max = 3,
+     .doc = "So many levels such a chunk keeps. With two of four it takes half of its bytes."},
     {.name = "policy.attention_equals_rest_tokens",
      .kind = SettingKind::kFraction,
      .target = [](Config& c) -> SettingTarget {

@@ -39,6 +39,7 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
     group_of_tenant_[tenant.tenant] = catalog_.AddGroup();
   }
   pinned_bytes_.resize(catalog_.group_count());
+  shortened_.resize(catalog_.group_count());
 }
 
 // --- sessions -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <thread>
 #include <utility>
@@ -72,6 +73,9 @@ absl::Status Node::Init() {
   core_options.disk_mode = ParseDiskMode(options_.disk.mode);
   core_options.disk_admission = ParseDiskAdmission(options_.disk.admission);
   core_ = std::make_unique<Core>(core_options, &arena_->blocks(), now, UnixMs());
+  core_->SetMover([data = arena_->data()](uint64_t from, uint64_t to, uint64_t bytes) {
+    std::memcpy(&data[to], &data[from], bytes);
+  });
   spaces_path_ = options_.arena.directory + "/spaces";
   if (arena_->recovered()) RETURN_IF_ERROR(RecoverSpaces());
   recovery_ = core_->RecoverBlocks(now);

@@ -33,6 +33,7 @@ bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, 
   header.set_parent_hash(HashOrNothing(identity.parent));
   header.set_depth(identity.depth);
   header.set_token_count(identity.token_count);
+  header.set_levels(payload->levels());
   FillPart(part, header.mutable_part());
   header.set_payload_bytes(payload->bytes());
   if (!writer->Write(response)) return false;

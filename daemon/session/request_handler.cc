@@ -8,6 +8,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "daemon/core/level_cuts.h"
 #include "kernels/format/container.h"
 
 namespace larder {
@@ -84,7 +85,7 @@ std::string RelativeNote(const Core& core, const Space& space) {
 }  // namespace
 
 absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
-                                    std::span<const uint8_t> arena_data) {
+                                    std::span<const uint8_t> arena_data, BlockCuts* cuts) {
   const Space* space = core.FindSpace(reservation.space);
   ASSIGN_OR_RETURN(const ContainerView view,
                    ContainerView::Parse(arena_data.subspan(reservation.offset, reservation.bytes)));
@@ -97,6 +98,7 @@ absl::Status CheckReservedContainer(const Core& core, const Reservation& reserva
   if (identity.parent != reservation.parent || identity.depth != reservation.depth) {
     return absl::DataLossError("the container's parent or depth is not what was reserved");
   }
+  if (cuts != nullptr) *cuts = CutsOf(view);
   return absl::OkStatus();
 }
 
@@ -407,7 +409,9 @@ absl::Status RequestHandler::Commit(SessionId session, MessageReader& reader, Mo
   for (size_t i = 0; i < ids.size(); ++i) {
     const Reservation* reservation = core_->FindReservation(session, ids[i]);
     if (reservation != nullptr) {
-      const absl::Status checked = CheckReservedContainer(*core_, *reservation, arena_data_);
+      BlockCuts cuts;
+      absl::Status checked = CheckReservedContainer(*core_, *reservation, arena_data_, &cuts);
+      if (checked.ok()) checked = core_->SetCuts(session, ids[i], cuts);
       if (!checked.ok()) {
         codes[i] = checked.code();
         (void)core_->Abort(session, ids[i]);

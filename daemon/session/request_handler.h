@@ -124,8 +124,8 @@ class RequestHandler {
 };
 
 // OK when a whole and unmistakable container of this reservation lies in its extent. The planes'
-// bytes are not summed: every reader does that.
+// bytes are not summed: every reader does that. `cuts`, if any, gets where its levels end.
 absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
-                                    std::span<const uint8_t> arena_data);
+                                    std::span<const uint8_t> arena_data, BlockCuts* cuts = nullptr);
 
 }  // namespace larder

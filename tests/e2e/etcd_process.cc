@@ -63,7 +63,7 @@ void EtcdProcess::Start() {
   arguments.insert(arguments.begin(), options_.launcher.begin(), options_.launcher.end());
   arguments.insert(arguments.end(), options_.flags.begin(), options_.flags.end());
   process_ = ChildProcess::Start(arguments);
-  ASSERT_TRUE(process_->WaitForOutput("ready to serve client requests"))
+  ASSERT_TRUE(process_->WaitForOutput("serving client traffic"))
       << "etcd did not start: " << process_->Output();
 }
 

@@ -60,7 +60,8 @@ class TcpNode final : public PeerTransport {
   // tcp_output.cc
   // Sends what is to be sent on the connection until it would block. A caller's thread sends
   // messages and small writes only, and leaves the rest to the engine.
-  void Pump(Lock& lock, const ConnectionPtr& connection, bool is_engine);
+  // By value: the session may lose the connection meanwhile.
+  void Pump(Lock& lock, ConnectionPtr connection, bool is_engine);
   void PumpAll(Lock& lock, const SessionPtr& session);
   bool NextOutput(Connection& connection, bool is_engine);
   bool NextPiece(Connection& connection, bool is_engine);
