@@ -1,5 +1,6 @@
 # The commands of the project; each installs what is missing first (tools/dev/packages.txt).
 #   make demo [TRACE=FILE]   a daemon serves a workload, every byte is verified
+#   make demo-cluster        three daemons share a workload, one is killed, every byte is verified
 #   make test                build everything, run every test
 #   make test-asan           the fast tests under AddressSanitizer and UBSanitizer
 #   make test-tsan           the tests with threads under ThreadSanitizer
@@ -16,7 +17,7 @@ export JOBS
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: build demo test test-asan test-tsan test-powercut bench bench-policy format check-format lint clean packages
+.PHONY: build demo demo-cluster test test-asan test-tsan test-powercut bench bench-policy format check-format lint clean packages
 
 build: packages
 	cmake --preset release
@@ -24,6 +25,9 @@ build: packages
 
 demo: build
 	TRACE="$(TRACE)" tools/dev/demo.sh
+
+demo-cluster: build
+	tools/dev/demo_cluster.sh
 
 test: packages
 	tools/dev/test.sh release

@@ -131,6 +131,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
                                      MonotonicTime now) override;
   bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) override;
   bool fetching() const override { return planner_.stats().fetches > 0; }
+  uint64_t fetching_bytes() const { return planner_.stats().in_flight_bytes; }
 
   // --- for people ---------------------------------------------------------------------------
   // The name of a node that Find named; empty if it has gone.

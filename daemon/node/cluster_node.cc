@@ -17,8 +17,9 @@ namespace {
 constexpr size_t kSecretBytesMax = 1024;
 // How long a thread of gRPC's waits for the event loop.
 constexpr absl::Duration kLoopTimeout = absl::Seconds(5);
-// A fetch over a fast network takes no longer; waking up from sleep would add to it.
-constexpr absl::Duration kSoon = absl::Microseconds(500);
+// So little is here within a moment; waking up from sleep would add to it.
+constexpr uint64_t kSoonBytesMax = 256 << 10;
+constexpr absl::Duration kSoon = absl::Microseconds(200);
 
 absl::StatusOr<PeerEngine> ParseEngine(absl::string_view name) {
   if (name == "auto") return PeerEngine::kAuto;
@@ -181,7 +182,12 @@ bool ClusterNode::Step(bool progress, MonotonicTime now) {
   }
   const bool was_fetching = cluster_->fetching();
   cluster_->Step(now);
-  if (events || (cluster_->fetching() && !was_fetching)) soon_until_ = now + kSoon;
+  const uint64_t under_way = cluster_->fetching_bytes();
+  if (under_way == 0 || under_way > kSoonBytesMax) {
+    soon_until_ = {};
+  } else if (events || !was_fetching) {
+    soon_until_ = now + kSoon;
+  }
   std::vector<ClusterOrder> orders = cluster_->TakeOrders();
   for (ClusterOrder& order : orders) CarryOut(order, now);
   const bool published = PublishChanges();

@@ -82,7 +82,7 @@ class ClusterNode {
   // Loop. When Step has to be called at the latest.
   std::optional<MonotonicTime> next_wakeup() const { return next_wakeup_; }
   // Loop. A chunk is on its way and may be here so soon that sleeping does not pay.
-  bool expects_soon(MonotonicTime now) const { return now < soon_until_ && cluster_->fetching(); }
+  bool expects_soon(MonotonicTime now) const { return now < soon_until_; }
   // Loop. Offers what is here to others and says so to the members.
   void StartDrain(MonotonicTime deadline, MonotonicTime now);
   // Loop. Nothing is left to offer.

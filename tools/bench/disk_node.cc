@@ -289,7 +289,7 @@ absl::Status MeasureWriteAmplification(const DiskBenchOptions& options,
                                 .disk_bytes = unique_bytes / 5,
                                 .segment_bytes = 16 * kMiB}));
   ASSIGN_OR_RETURN(const ReplayReport replayed,
-                   Replay(*client, std::move(source), replay, [](uint64_t) {}));
+                   Replay(std::span(&client, 1), std::move(source), replay, [](uint64_t) {}));
   if (!replayed.ok()) return absl::DataLossError("the replay met wrong bytes or errors");
   const StoreStats& stats = replayed.stats;
   if (stats.disk_payload_bytes_written == 0) {

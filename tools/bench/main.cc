@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -40,7 +41,8 @@ struct ReplayFlags {
   std::string trace, generate;
   uint64_t seed = 1;
   bool private_daemon = false;
-  std::string socket, larderd;
+  std::vector<std::string> sockets;
+  std::string larderd;
   std::string arena_bytes;
   std::string codec = "raw";
   std::optional<uint64_t> limit;
@@ -84,7 +86,16 @@ void DeclareReplay(CLI::App* app, ReplayFlags* flags) {
       ->type_name("KIND");
   app->add_option("--seed", flags->seed, "Of the generated workload")->capture_default_str();
   auto* socket =
-      app->add_option("--socket", flags->socket, "Socket of a running daemon")->type_name("PATH");
+      app->add_option("--socket", flags->sockets,
+                      "Socket of a running daemon; of several, with commas between them, "
+                      "which get the requests in turns")
+          ->type_name("PATH")
+          ->delimiter(',')
+          ->allow_extra_args(false);
+  app->add_option("--lost-nodes", flags->options.lost_nodes_max,
+                  "So many of the daemons may end during the replay")
+      ->needs(socket)
+      ->type_name("COUNT");
   app->add_flag("--private", flags->private_daemon,
                 "Start a daemon for this run (the default without --socket)")
       ->excludes(socket);
@@ -195,13 +206,15 @@ absl::StatusOr<std::unique_ptr<RequestSource>> OpenWorkload(ReplayFlags* flags) 
   return MakeGenerator(flags->generate, flags->seed, options);
 }
 
-absl::StatusOr<std::unique_ptr<Client>> OpenClient(const ReplayFlags& flags) {
+absl::StatusOr<std::vector<std::unique_ptr<Client>>> OpenClients(const ReplayFlags& flags) {
   ClientOptions client_options;
   client_options.name = "larder-bench";
-  if (!flags.socket.empty()) {
-    client_options.socket_path = flags.socket;
-    return Client::Connect(client_options);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (const std::string& socket : flags.sockets) {
+    client_options.socket_path = socket;
+    ASSIGN_OR_RETURN(clients.emplace_back(), Client::Connect(client_options));
   }
+  if (!clients.empty()) return clients;
   PrivateDaemonOptions daemon_options;
   daemon_options.larderd = flags.larderd;
   if (!flags.arena_bytes.empty()) {
@@ -209,7 +222,8 @@ absl::StatusOr<std::unique_ptr<Client>> OpenClient(const ReplayFlags& flags) {
     if (!bytes.ok()) return Annotate(bytes.status(), "--arena-bytes");
     daemon_options.arena_bytes = *bytes;
   }
-  return Client::StartPrivate(daemon_options, client_options);
+  ASSIGN_OR_RETURN(clients.emplace_back(), Client::StartPrivate(daemon_options, client_options));
+  return clients;
 }
 
 absl::StatusOr<ReplayReport> RunReplay(ReplayFlags flags) {
@@ -217,7 +231,7 @@ absl::StatusOr<ReplayReport> RunReplay(ReplayFlags flags) {
   // Before a daemon is started for nothing.
   RETURN_IF_ERROR(
       ManifestOfSize(flags.options.bytes_per_token, flags.options.tokens_per_block).status());
-  ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, OpenClient(flags));
+  ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<Client>> clients, OpenClients(flags));
   ASSIGN_OR_RETURN(flags.options.codec, ParseContainerCodec(flags.codec));
   // The same blocks have other contents.
   if (flags.options.codec != ContainerCodec::kRaw) {
@@ -227,7 +241,7 @@ absl::StatusOr<ReplayReport> RunReplay(ReplayFlags flags) {
   std::optional<uint64_t> total = source->total_hint();
   if (!total) total = flags.limit;
   ProgressBar bar = ProgressBar::OnTerminal(SystemClock::Get(), "requests", total);
-  return Replay(*client, std::move(source), flags.options,
+  return Replay(clients, std::move(source), flags.options,
                 [&bar](uint64_t done) { bar.Update(done); });
 }
 

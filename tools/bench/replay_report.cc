@@ -1,6 +1,8 @@
 #include "tools/bench/replay_report.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -9,6 +11,9 @@
 
 namespace larder {
 namespace {
+
+// By ChunkLocation::Tier.
+constexpr std::array<const char*, 4> kPlaceNames = {"memory", "disk", "peer_memory", "peer_disk"};
 
 double Share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -42,11 +47,64 @@ std::string PutFailures(const ReplayCounts& counts) {
   return text.empty() ? "none" : text;
 }
 
+nlohmann::ordered_json LatencyJson(const LatencyHistogram& latency) {
+  return {{"p50", absl::ToDoubleMicroseconds(latency.Percentile(0.5))},
+          {"p99", absl::ToDoubleMicroseconds(latency.Percentile(0.99))}};
+}
+
+nlohmann::ordered_json PlacesJson(const ReplayCounts& counts) {
+  nlohmann::ordered_json json;
+  for (size_t i = 0; i < counts.hit_blocks_at.size(); ++i) {
+    json[kPlaceNames[i]] = counts.hit_blocks_at[i];
+  }
+  return json;
+}
+
+nlohmann::ordered_json NodesJson(const std::vector<ReplayNode>& nodes) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const ReplayNode& node : nodes) {
+    json.push_back({{"socket", node.socket_path},
+                    {"lost", node.lost},
+                    {"requests", node.counts.requests},
+                    {"hit_ratio", Share(node.counts.hit_tokens, node.counts.tokens)},
+                    {"hit_blocks", node.counts.hit_blocks},
+                    {"hit_blocks_at", PlacesJson(node.counts)},
+                    {"blocks_put", node.counts.blocks_put},
+                    {"unavailable_calls", node.counts.unavailable_calls},
+                    {"evicted_chunks", node.evicted_chunks},
+                    {"stored_chunks", node.stats.chunks},
+                    {"match_us", LatencyJson(node.counts.match_latency)},
+                    {"fetch_us", LatencyJson(node.counts.fetch_latency)}});
+  }
+  return json;
+}
+
+void PrintNodes(const ReplayReport& report, FILE* file) {
+  Table table;
+  table.AddColumn("daemon");
+  for (const char* header : {"requests", "hit ratio", "here", "from others", "lookup",
+                             "fetch, median", "fetch, p99", "evicted", "holds"}) {
+    table.AddColumn(header, Align::kRight);
+  }
+  for (const ReplayNode& node : report.nodes) {
+    const ReplayCounts& counts = node.counts;
+    const auto& at = counts.hit_blocks_at;
+    table.AddRow({Printable(node.socket_path), FormatCount(counts.requests),
+                  Percent(Share(counts.hit_tokens, counts.tokens)), FormatCount(at[0] + at[1]),
+                  FormatCount(at[2] + at[3]), FormatTimeSpan(counts.match_latency.Percentile(0.5)),
+                  FormatTimeSpan(counts.fetch_latency.Percentile(0.5)),
+                  FormatTimeSpan(counts.fetch_latency.Percentile(0.99)),
+                  node.lost ? "-" : FormatCount(node.evicted_chunks),
+                  node.lost ? "lost" : FormatCount(node.stats.chunks)});
+  }
+  std::fprintf(file, "\n");
+  table.Print(file);
+}
+
 }  // namespace
 
 std::string ReplayReportJson(const ReplayReport& report) {
   const ReplayCounts& counts = report.counts;
-  const LatencyHistogram& match = counts.match_latency;
   nlohmann::ordered_json json = {
       {"requests", counts.requests},
       {"tokens", counts.tokens},
@@ -74,13 +132,17 @@ std::string ReplayReportJson(const ReplayReport& report) {
       {"disk_device_bytes_written", report.stats.disk_device_bytes_written},
       {"stored_chunks", report.stats.chunks},
       {"arena_bytes", report.stats.data_bytes},
-      {"match_us",
-       {{"p50", absl::ToDoubleMicroseconds(match.Percentile(0.5))},
-        {"p99", absl::ToDoubleMicroseconds(match.Percentile(0.99))}}},
+      {"match_us", LatencyJson(counts.match_latency)},
+      {"fetch_us", LatencyJson(counts.fetch_latency)},
       {"fetch_gb_per_s", GigabytesPerSecond(counts.bytes_fetched, counts.fetch_time)},
       {"put_gb_per_s", GigabytesPerSecond(counts.bytes_put, counts.put_time)},
       {"elapsed_s", absl::ToDoubleSeconds(report.elapsed)},
   };
+  if (report.nodes.size() > 1) {
+    json["hit_blocks_at"] = PlacesJson(counts);
+    json["lost_nodes"] = report.lost_nodes;
+    json["nodes"] = NodesJson(report.nodes);
+  }
   // Texts may quote bytes of a trace file that are not UTF-8.
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
@@ -103,6 +165,14 @@ void PrintReplayReport(const ReplayReport& report, FILE* file) {
       absl::StrCat(Percent(Share(counts.hit_blocks, counts.blocks)), " of the ",
                    FormatCount(counts.blocks), " full blocks of ",
                    FormatBytes(report.block_bytes)));
+  if (report.nodes.size() > 1) {
+    const auto& at = counts.hit_blocks_at;
+    row("found here", FormatCount(at[0] + at[1]),
+        absl::StrCat("blocks on the daemon that was asked, ", FormatCount(at[1]),
+                     " of them on disk"));
+    row("from others", FormatCount(at[2] + at[3]),
+        absl::StrCat("blocks on other nodes, ", FormatCount(at[3]), " of them on disk"));
+  }
   row("fetched", FormatBytes(counts.bytes_fetched),
       absl::StrCat(Speed(counts.bytes_fetched, counts.fetch_time), " in each thread's calls"));
   row("stored", FormatBytes(counts.bytes_put),
@@ -118,7 +188,12 @@ void PrintReplayReport(const ReplayReport& report, FILE* file) {
   row("puts cut short", PutFailures(counts));
   row("errors", FormatCount(counts.errors));
   row("verification", counts.corrupt == 0 ? "passed" : "FAILED", Verdict(counts));
+  if (report.lost_nodes > 0) {
+    row("daemons lost", FormatCount(report.lost_nodes),
+        absl::StrCat(FormatCount(counts.unavailable_calls), " calls found nobody"));
+  }
   table.Print(file);
+  if (report.nodes.size() > 1) PrintNodes(report, file);
   for (const std::string& text : counts.error_texts) {
     std::fprintf(file, "error: %s\n", Printable(text).c_str());
   }
