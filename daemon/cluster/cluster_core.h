@@ -263,7 +263,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // Of nodes that are gone; the index still has entries of them.
   std::vector<std::pair<NodeSlot, std::unique_ptr<IndexFollower>>> leaving_;
 
-  absl::flat_hash_map<uint64_t, Incoming> incoming_;  // by window
+  std::map<uint64_t, Incoming> incoming_;  // by window
   std::map<std::pair<NodeSlot, SpaceHandle>, std::vector<FetchItem>> asks_;
   std::map<NodeSlot, std::vector<uint64_t>> releases_;
   absl::flat_hash_map<FetchName, MonotonicTime> failed_until_;

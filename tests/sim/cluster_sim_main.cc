@@ -13,6 +13,8 @@
 namespace larder {
 namespace {
 
+constexpr size_t kTraceLines = 400;
+
 int Main(int argc, char** argv) {
   uint64_t seed = 1, count = 1;
   for (int i = 1; i < argc; ++i) {
@@ -28,7 +30,8 @@ int Main(int argc, char** argv) {
   for (uint64_t i = 0; i < count; ++i) {
     const ClusterSimResult result = ClusterSim({.seed = seed + i}).Run();
     if (!result.failure.empty()) {
-      const ClusterSimResult again = ClusterSim({.seed = seed + i, .keeps_text = true}).Run();
+      const ClusterSimResult again =
+          ClusterSim({.seed = seed + i, .trace_lines = kTraceLines}).Run();
       for (const std::string& line : again.trace) std::printf("%s\n", line.c_str());
       std::printf("seed %llu failed %s\n", static_cast<unsigned long long>(seed + i),
                   result.failure.c_str());

@@ -1,6 +1,7 @@
 // Simulated time: events in order, and what happened as a trace that two runs can be compared by.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -23,8 +24,8 @@ class EventQueue {
  public:
   using Action = std::function<void()>;
 
-  // `keeps_text`: the latest lines of the trace can be read, at some cost.
-  explicit EventQueue(bool keeps_text) : keeps_text_(keeps_text) {}
+  // So many of the latest lines of the trace can be read, at some cost.
+  explicit EventQueue(size_t lines_kept) : lines_kept_(lines_kept) {}
 
   MonotonicTime now() const { return now_; }
 
@@ -54,19 +55,17 @@ class EventQueue {
     Mix(static_cast<uint64_t>(now_.nanoseconds));
     for (const char c : what) Mix(static_cast<uint8_t>(c));
     for (const uint64_t number : numbers) Mix(number);
-    if (!keeps_text_) return;
+    if (lines_kept_ == 0) return;
     std::string line = absl::StrCat(now_.nanoseconds / 1000, " us  ", what);
     for (const uint64_t number : numbers) absl::StrAppend(&line, " ", number);
     text_.push_back(std::move(line));
-    if (text_.size() > kLinesMax) text_.pop_front();
+    if (text_.size() > lines_kept_) text_.pop_front();
   }
   uint64_t trace_hash() const { return hash_; }
   uint64_t events_run() const { return events_run_; }
   const std::deque<std::string>& text() const { return text_; }
 
  private:
-  static constexpr size_t kLinesMax = 400;
-
   struct Event {
     MonotonicTime time;
     uint64_t sequence = 0;
@@ -81,7 +80,7 @@ class EventQueue {
     hash_ ^= hash_ >> 29;
   }
 
-  const bool keeps_text_;
+  const size_t lines_kept_;
   bool stopped_ = false;
   MonotonicTime now_;
   std::priority_queue<Event> events_;

@@ -30,7 +30,7 @@ void SimClient::Later(absl::Duration delay, EventQueue::Action action) {
 
 void SimClient::Think() {
   if (world_->queue->now() >= until_) {
-    core().CloseSession(session_);
+    if (!world_->bugs.forgets_leases) core().CloseSession(session_);
     idle_ = true;
     return;
   }
@@ -94,7 +94,8 @@ void SimClient::Use(Read read, const AcquireResult& acquired, size_t count) {
   Later(absl::Microseconds(random_.Below(3000)), [this, read, acquired, count] {
     Check(read, acquired, "while it was leased");
     if (random_.Below(100) == 0) return Die();
-    if (!core().Release(session_, acquired.lease).ok()) {
+    const bool forgets = world_->bugs.forgets_leases && random_.Below(20) == 0;
+    if (!forgets && !core().Release(session_, acquired.lease).ok()) {
       return world_->fail(absl::StrCat("node ", node_->id(), ": a lease has vanished"));
     }
     Read rest = read;

@@ -71,6 +71,7 @@ void SimFollow::Open(SimNode& follower, SimNode& publisher) {
 void SimFollow::Begin(const StreamPointer& stream, FollowPosition position) {
   SimNode& node = NodeAt(stream->publisher);
   node.FlushEvents();
+  stream->begun = true;
   std::vector<ChunkEvent> events;
   stream->next = position.sequence;
   const bool goes_on = position.epoch == node.epoch() &&
@@ -92,8 +93,9 @@ void SimFollow::OnGrowth(SimNodeId publisher) {
 void SimFollow::Publish(const StreamPointer& stream, bool even_nothing) {
   SimNode& node = NodeAt(stream->publisher);
   FollowBatch batch;
-  while (stream->open && node.running() && node.host().life() == stream->publisher_life &&
-         !node.host().stopped() && stream->in_flight < kBatchesInFlight &&
+  while (stream->open && stream->begun && node.running() &&
+         node.host().life() == stream->publisher_life && !node.host().stopped() &&
+         stream->in_flight < kBatchesInFlight &&
          NextBatch(*stream, std::exchange(even_nothing, false), &batch)) {
     ++stream->in_flight;
     stream->sent_at = world_->queue->now();
@@ -123,7 +125,7 @@ bool SimFollow::NextBatch(Stream& stream, bool even_nothing, FollowBatch* batch)
   if (stream.in_snapshot && (batch->events.empty() || stream.part == 0)) {
     batch->events.clear();
     batch->part = stream.part++;
-    stream.cursor = node.cluster().SnapshotStep(*stream.cursor, &batch->events);
+    stream.cursor = node.cluster().SnapshotStep(*stream.cursor, kEventsPerBatch, &batch->events);
     stream.in_snapshot = stream.cursor.has_value();
     batch->phase =
         stream.in_snapshot ? FollowBatch::Phase::kSnapshot : FollowBatch::Phase::kSnapshotEnd;
@@ -149,7 +151,7 @@ void SimFollow::Arrive(const StreamPointer& stream, FollowBatch batch) {
   }
   stream->heard_at = world_->queue->now();
   stream->inbox.push_back(std::move(batch));
-  NodeAt(stream->follower).host().Post(stream->follower_life, [=, this] { Take(stream); });
+  NodeAt(stream->follower).Do(stream->follower_life, [=, this] { Take(stream); });
 }
 
 void SimFollow::Take(const StreamPointer& stream) {

@@ -37,6 +37,7 @@ class SimFollow {
     uint64_t follower_life = 0, publisher_life = 0;
     bool open = true;
     // The publisher's side.
+    bool begun = false;
     uint64_t next = 0;  // delta
     std::optional<uint64_t> cursor;
     bool in_snapshot = false;

@@ -13,6 +13,8 @@ namespace {
 constexpr uint64_t kGranuleBytes = 4096;
 constexpr int64_t kUnixMs = 1'700'000'000'000;
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+// Between two looks at who is a member.
+constexpr uint64_t kTicksPerLook = 4;
 constexpr absl::Duration kMemberGrace = absl::Seconds(3);
 // What follows at once from one event ends after so many rounds, or never.
 constexpr int kRoundsMax = 1000;
@@ -94,6 +96,7 @@ void SimNode::Start() {
   others_.clear();
   drains_ = false;
   wakeup_ = {};
+  ticks_ = 0;
   world_->network->Attach(id_, &host_, this, epoch_, arena_);
   Do(host_.life(), [this] { Tick(); });
 }
@@ -181,7 +184,9 @@ bool SimNode::PassDiskOrders() {
   if (!disk_) return false;
   const std::vector<DiskOrder> orders = core_->TakeDiskOrders();
   for (const DiskOrder& order : orders) {
-    disk_->Submit(order, arena_, &host_, [this](const DiskResult& result) {
+    const bool lost = world_->bugs.loses_disk_results && random_.Below(20) == 0;
+    disk_->Submit(order, arena_, &host_, [this, lost](const DiskResult& result) {
+      if (lost) return;
       core_->OnDiskResult(result, Now());
       Pump();
     });
@@ -204,10 +209,6 @@ void SimNode::CarryOut(ClusterOrder& order) {
                                 order.offset_or_bytes, order.token, HashBytes(order.payload).low});
   switch (order.kind) {
     case Kind::kSend:
-      if (world_->bugs.never_answers &&
-          KindOf(order.payload).value_or(PeerMessageKind::kFetch) == PeerMessageKind::kFetched) {
-        return;
-      }
       return network.Send(id_, node, std::move(order.payload));
     case Kind::kSendAfter:
       return network.SendAfter(id_, node, std::move(order.payload), order.window,
@@ -219,7 +220,6 @@ void SimNode::CarryOut(ClusterOrder& order) {
     case Kind::kWrite:
       network.Write(id_, node, order.token, order.window, order.offset_or_bytes, order.ranges,
                     ToGlobal(order.deadline));
-      if (world_->bugs.frees_too_early) cluster_->OnWritten(order.token, Now());
   }
 }
 
@@ -250,7 +250,7 @@ void SimNode::SetWakeup() {
 
 void SimNode::Tick() {
   core_->Tick(Now());
-  LookAtMembers();
+  if (ticks_++ % kTicksPerLook == 0) LookAtMembers();
   world_->queue->After(kTickInterval,
                        [this, life = host_.life()] { Do(life, [this] { Tick(); }); });
 }

@@ -25,11 +25,11 @@ namespace larder {
 
 // Deliberate errors, with which the tests see that the checks are able to fail.
 struct SimBugs {
-  bool believes_arrivals = false;  // what comes is not summed
-  bool forgets_removals = false;   // other nodes are not told of some of them
-  bool forgets_windows = false;    // closing one has no effect
-  bool frees_too_early = false;    // a write is reported as done at once
-  bool never_answers = false;      // a fetch that fails is not told of
+  bool believes_arrivals = false;   // what comes is not summed
+  bool forgets_removals = false;    // other nodes are not told of some of them
+  bool forgets_windows = false;     // closing one has no effect
+  bool loses_disk_results = false;  // some are never reported
+  bool forgets_leases = false;      // clients do not give some of them back
 };
 
 // What all parts of one simulation share.
@@ -136,6 +136,7 @@ class SimNode final : public SimNetwork::Port {
   bool drains_ = false;
   MonotonicTime wakeup_;  // set: an event is under way for it
   uint64_t wakeups_ = 0;
+  uint64_t ticks_ = 0;
 };
 
 }  // namespace larder
