@@ -18,8 +18,7 @@ export JOBS
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: build demo demo-cluster test test-asan test-tsan test-powercut bench bench-policy format check-format lint clean packages
-.PHONY: build demo test test-asan test-tsan test-powercut test-sim bench bench-policy format check-format lint clean packages
+.PHONY: build demo demo-cluster test test-asan test-tsan test-powercut test-sim bench bench-policy format check-format lint clean packages
 
 build: packages
 	cmake --preset release

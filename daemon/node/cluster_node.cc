@@ -94,6 +94,7 @@ absl::Status ClusterNode::Init(const ClusterNodeFacts& facts, Core* core, const 
   transport.secret = secret_;
   transport.listen = options_.listen;
   transport.connections_per_peer = options_.connections;
+  transport.send_file = options_.send_file;
   ASSIGN_OR_RETURN(transport.engine, ParseEngine(options_.engine));
   ASSIGN_OR_RETURN(transport_, StartTcpTransport(transport, arena, mailbox_.get()));
   self_.name = options_.node;

@@ -150,7 +150,7 @@ class TcpNode final : public PeerTransport {
   uint64_t next_id_ = 2;
   uint64_t next_reply_window_ = kWindowMax + 1;
   WindowTable windows_;
-  bool file_works_ = true;  // sendfile from the memory's file
+  bool file_works_ = options_.send_file;  // and not refused yet
   std::array<uint64_t, kPeerRefusals> refused_ = {}, refusals_ = {};
   // For the engine's thread.
   std::deque<std::function<void()>> notices_;  // callbacks, in order
