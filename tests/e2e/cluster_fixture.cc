@@ -2,18 +2,19 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 
 namespace larder {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kCluster[] = "test";
 // Longer than a drain may take, and an end without one.
 constexpr absl::Duration kEndPatience = absl::Seconds(30);
 
@@ -142,6 +143,12 @@ std::string ClusterTest::Missing() const {
 
 bool ClusterTest::InSync() const { return Missing().empty(); }
 
+std::vector<ClientSpace> ClusterTest::Spaces() const {
+  std::vector<ClientSpace> spaces;
+  for (const ClusterNodeUnderTest& node : nodes_) spaces.push_back(*node.space);
+  return spaces;
+}
+
 void ClusterTest::AwaitSync(absl::Duration patience) const {
   ASSERT_TRUE(Eventually([this] { return InSync(); }, patience)) << Missing();
 }
@@ -168,6 +175,35 @@ void ClusterTest::ExpectReads(int node, uint64_t chain) {
   EXPECT_EQ(fetch.chunks, kClusterChunks)
       << nodes_[node].name << ", chain " << chain << ": " << fetch.status;
   EXPECT_EQ(buffers_.CountRight(keys, fetch.chunks), fetch.chunks) << "wrong bytes";
+}
+
+std::vector<absl::Duration> ClusterTest::TimeReads(int node, uint64_t first_chain,
+                                                   uint64_t chains) {
+  std::vector<absl::Duration> times;
+  for (uint64_t chain = first_chain; chain < first_chain + chains; ++chain) {
+    for (const Sha256Digest& digest : KnownKeys(chain, kClusterChunks)) {
+      const std::vector<Sha256Digest> key = {digest};
+      buffers_.Spoil();
+      const absl::Time began = absl::Now();
+      const MatchResult match = space(node).Match(key);
+      FetchResult fetch;
+      if (match.chunks > 0) fetch = space(node).Fetch(key, buffers_.destinations(1));
+      times.push_back(absl::Now() - began);
+      EXPECT_TRUE(match.status.ok()) << match.status;
+      EXPECT_TRUE(fetch.status.ok() || absl::IsNotFound(fetch.status) ||
+                  absl::IsDeadlineExceeded(fetch.status))
+          << fetch.status;
+      EXPECT_EQ(buffers_.CountRight(key, fetch.chunks), fetch.chunks) << "wrong bytes";
+      EXPECT_LT(times.back(), 2 * kCallTimeout + kLateness);
+    }
+  }
+  return times;
+}
+
+void ClusterTest::ExpectQuick(std::vector<absl::Duration> times) {
+  ASSERT_GE(times.size(), 100u);
+  std::sort(times.begin(), times.end());
+  EXPECT_LT(times[times.size() * 99 / 100 - 1], absl::Seconds(1)) << "slowest: " << times.back();
 }
 
 uint32_t ClusterTest::LocalChunks(int node, uint64_t chain) {

@@ -42,6 +42,7 @@ struct ClusterSetup {
 // again for each test. Skipped where there is no etcd or networks can't be made.
 class ClusterTest : public testing::Test {
  protected:
+  static constexpr char kCluster[] = "test";
   static constexpr int kNodes = 3;
   static constexpr int kEtcdHost = 3;
   static constexpr int kStrangersHost = 4;
@@ -73,6 +74,8 @@ class ClusterTest : public testing::Test {
   // True when each of the running nodes is connected to each other one and in sync with it, and
   // knows of no other members.
   bool InSync() const;
+  // Every node's handle, for traffic.
+  std::vector<ClientSpace> Spaces() const;
   // Waits for it; says what is missing otherwise.
   void AwaitSync(absl::Duration patience = kPatience) const;
 
@@ -82,13 +85,18 @@ class ClusterTest : public testing::Test {
             absl::Duration patience = kPatience);
   // Fetches the chain whole; every byte is to be right.
   void ExpectReads(int node, uint64_t chain);
+  // Matches and fetches every chunk of the chains on its own: misses are in order, wrong bytes and
+  // calls that outlast their deadlines are not. Returns how long each took, the first ones first.
+  std::vector<absl::Duration> TimeReads(int node, uint64_t first_chain, uint64_t chains);
+  // 99 of 100 are shorter than a second.
+  static void ExpectQuick(std::vector<absl::Duration> times);
   // Of the chain as the node has it itself.
   uint32_t LocalChunks(int node, uint64_t chain);
 
   ClusterNodeUnderTest& node(int number) { return nodes_[number]; }
   ClientSpace& space(int number) { return *nodes_[number].space; }
   EtcdProcess& etcd() { return *etcd_; }
-  TestNetwork& network() { return *network_; }
+  TestNetwork& network() const { return *network_; }
   std::string peer_address(int host) const;
   std::string grpc_address(int host) const;
   const std::string& directory() const { return directory_.path(); }
