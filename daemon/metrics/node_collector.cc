@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/metrics/families.h"
 #include "daemon/node/utf8.h"
 
 namespace larder {
@@ -19,35 +20,6 @@ constexpr double kNanosecondsPerSecond = 1e9;
 
 constexpr std::array<absl::string_view, kRemovalCauses> kCauseNames = {
     "capacity", "expired", "removed", "cleared", "corrupt", "demoted", "quota"};
-
-struct LabelledValue {
-  std::vector<ClientMetric::Label> labels;
-  double value = 0;
-};
-
-MetricFamily Family(const char* name, const char* help, MetricType type,
-                    std::vector<LabelledValue> values) {
-  MetricFamily family;
-  family.name = name;
-  family.help = help;
-  family.type = type;
-  for (LabelledValue& labelled : values) {
-    ClientMetric metric;
-    metric.label = std::move(labelled.labels);
-    (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = labelled.value;
-    family.metric.push_back(std::move(metric));
-  }
-  return family;
-}
-
-MetricFamily Gauge(const char* name, const char* help, double value) {
-  return Family(name, help, MetricType::Gauge, {{.labels = {}, .value = value}});
-}
-
-MetricFamily Counter(const char* name, const char* help, uint64_t value) {
-  return Family(name, help, MetricType::Counter,
-                {{.labels = {}, .value = static_cast<double>(value)}});
-}
 
 MetricFamily TierGauge(const char* name, const char* help, uint64_t bytes) {
   return Family(name, help, MetricType::Gauge,
@@ -100,6 +72,8 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
         snapshot.draining = core.draining();
         TakeSpaces(core, &snapshot);
         snapshot.insight = core.insight().Report(now);
+        if (node_->cluster() != nullptr)
+          snapshot.cluster = TakeClusterSample(*node_->cluster(), now);
       });
   Families families;
   AddProcess(taken.ok(), waiting_tasks, &families);
@@ -111,6 +85,7 @@ std::vector<MetricFamily> NodeCollector::Collect() const {
   AddDisk(snapshot, &families);
   AddInsight(snapshot.insight, &families);
   AddLocalServer(snapshot.local, &families);
+  if (snapshot.cluster) AddCluster(*node_->cluster(), *snapshot.cluster, &families);
   return families;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/core/core_types.h"
+#include "daemon/metrics/cluster_families.h"
 #include "daemon/node/local_server.h"
 #include "daemon/node/node.h"
 
@@ -42,6 +43,7 @@ class NodeCollector final : public prometheus::Collectable {
     size_t spaces = 0;
     std::vector<SpaceSample> space_samples;
     InsightReport insight;
+    std::optional<ClusterSample> cluster;
   };
   using Families = std::vector<prometheus::MetricFamily>;
 

@@ -133,13 +133,17 @@ MemberRecord ClusterNode::self() const {
 
 MemberView ClusterNode::members() const {
   std::lock_guard lock(members_mutex_);
-  return members_;
+  MemberView view = members_;
+  // The source tells of changes; that it is still silent is none.
+  if (!view.source_reachable) view.source_silent_for += SystemClock::Get().Now() - members_set_;
+  return view;
 }
 
 void ClusterNode::SetMembers(MemberView view) {
   {
     std::lock_guard lock(members_mutex_);
     members_ = std::move(view);
+    members_set_ = SystemClock::Get().Now();
   }
   (void)tasks_->Post([this] { TakeMembers(SystemClock::Get().Now()); });
 }

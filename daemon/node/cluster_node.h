@@ -138,6 +138,7 @@ class ClusterNode {
   mutable std::mutex members_mutex_;
   MemberRecord self_;
   MemberView members_;
+  MonotonicTime members_set_ = SystemClock::Get().Now();
   std::function<void(const MemberRecord&)> self_changed_;
 
   mutable std::mutex log_mutex_;

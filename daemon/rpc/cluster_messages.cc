@@ -88,7 +88,7 @@ void FillCluster(ClusterNode& node, MonotonicTime now, v1::ClusterResponse* resp
   response->set_fetched_bytes(stats.fetched_bytes);
   response->set_served_chunks(stats.served_chunks);
   response->set_served_bytes(stats.served_bytes);
-  response->set_fetch_failures(stats.fetch.finished_failed);
+  response->set_fetch_failures(stats.fetch.finished_failed + stats.fetch.finished_late);
   response->set_hedged_fetches(stats.fetch.hedges);
   response->set_corrupt_arrivals(stats.corrupt_arrivals);
   response->set_bad_messages(stats.bad_messages + node.dropped_messages());

@@ -114,6 +114,8 @@ void Catalog::LinkParent(ChunkIndex chunk_index, const KeyHash& parent) {
   const ChunkIndex parent_index = Find(chunk.space, parent);
   // Parents are shallower, so that no wrong link can make a cycle, which could never be evicted.
   if (parent_index == kNoChunk || chunks_[parent_index].depth >= chunk.depth) return;
+  // A copy does not stay for what follows it: others have it.
+  if (chunks_[parent_index].copy) return;
   chunk.parent = parent_index;
   chunk.parent_generation = chunks_[parent_index].generation;
   ++chunks_[parent_index].children;

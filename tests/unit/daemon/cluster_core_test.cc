@@ -140,6 +140,27 @@ TEST(ClusterCore, CopiesLeaveFirstUnlessTheyAreUsedAgain) {
   EXPECT_EQ(cluster[1].Match({11}, {.local_only = true}), 1u);
 }
 
+TEST(ClusterCore, CopiesDoNotStayForWhatFollowsThem) {
+  TestCluster cluster(2, 8);
+  ASSERT_TRUE(cluster[0].Put(1));
+  ASSERT_TRUE(cluster[0].Put(2, 1, 1));
+  cluster.Run();
+  EXPECT_EQ(cluster[1].Load({1, 2}), 2u);
+  cluster.Run();
+  for (uint64_t number : {1, 2}) EXPECT_TRUE(cluster[1].HoldsRightBytes(number));
+  ASSERT_TRUE(cluster[1].Put(3, 2, 2));
+  for (uint64_t number = 11; number <= 15; ++number) ASSERT_TRUE(cluster[1].Put(number));
+  // Now it is full.
+  for (uint64_t number : {16, 17}) ASSERT_TRUE(cluster[1].Put(number));
+  for (uint64_t number : {1, 2}) {
+    EXPECT_EQ(cluster[1].Match({number}, {.local_only = true}), 0u) << number;
+  }
+  for (uint64_t number : {3, 11, 15, 17}) {
+    EXPECT_EQ(cluster[1].Match({number}, {.local_only = true}), 1u) << number;
+  }
+  EXPECT_EQ(cluster[1].Match({1, 2, 3}), 3u);
+}
+
 TEST(ClusterCore, MakesCopiesWhenAsked) {
   TestCluster cluster(3);
   ASSERT_TRUE(cluster[0].Put(1));

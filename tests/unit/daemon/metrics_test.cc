@@ -87,18 +87,21 @@ std::set<std::string> DocumentedFamilies() {
   return families;
 }
 
-// With a disk tier, so that its metrics are served too.
-NodeOptions OptionsWithDisk(const std::string& directory) {
+// With a disk tier and in a cluster, so that their metrics are served too.
+NodeOptions OptionsOfAll(const std::string& directory) {
   NodeOptions options = TestNodeOptions(directory, uint64_t{64} << 20);
   options.disk.paths = directory + "/disk";
   options.disk.capacity_bytes = uint64_t{256} << 20;
   options.disk.segment_bytes = uint64_t{8} << 20;
+  options.cluster.name = "metrics";
+  options.cluster.node = "self";
+  options.cluster.listen = "127.0.0.1:0";
   return options;
 }
 
 class MetricsTest : public testing::Test {
  protected:
-  MetricsTest() : node_(OptionsWithDisk(directory_.path())) {
+  MetricsTest() : node_(OptionsOfAll(directory_.path())) {
     auto server = MetricsServer::Start({.listen = "127.0.0.1:0"}, &*node_);
     EXPECT_TRUE(server.ok()) << server.status();
     if (server.ok()) server_ = *std::move(server);
@@ -206,6 +209,34 @@ TEST_F(MetricsTest, ManySpacesShareASeriesBeyondTheLimit) {
   EXPECT_EQ(lookups, static_cast<double>(count));
   EXPECT_EQ(samples.at("larder_lookups_total{tenant=\"\",model=\"\",space=\"other\"}"), 20);
   EXPECT_EQ(samples.at("larder_spaces"), static_cast<double>(count));
+}
+
+TEST_F(MetricsTest, APeerHasSeriesWhileItIsAMember) {
+  MemberView view{.members = {node_->cluster()->self()}, .source_reachable = true};
+  MemberRecord peer;
+  peer.name = "other";
+  peer.epoch = 7;
+  peer.peer_address = "127.0.0.1:1";  // where nobody listens
+  peer.rpc_address = "127.0.0.1:2";
+  view.members.push_back(peer);
+  node_->cluster()->SetMembers(view);
+  const auto samples = Samples(Scrape(server_->port()));
+  EXPECT_EQ(samples.at("larder_cluster_peers"), 1);
+  EXPECT_EQ(samples.at("larder_cluster_source_reachable"), 1);
+  EXPECT_EQ(samples.at("larder_peer_up{peer=\"other\"}"), 0);
+  EXPECT_EQ(samples.at("larder_peer_breaker{peer=\"other\",state=\"closed\"}"), 1);
+  EXPECT_EQ(samples.at("larder_peer_breaker{peer=\"other\",state=\"open\"}"), 0);
+  EXPECT_EQ(samples.at("larder_peer_chunks{peer=\"other\",tier=\"disk\"}"), 0);
+  EXPECT_FALSE(samples.contains("larder_peer_up{peer=\"self\"}"));
+
+  view.members.pop_back();
+  view.source_reachable = false;
+  ++view.revision;
+  node_->cluster()->SetMembers(view);
+  const auto later = Samples(Scrape(server_->port()));
+  EXPECT_EQ(later.at("larder_cluster_peers"), 0);
+  EXPECT_EQ(later.at("larder_cluster_source_reachable"), 0);
+  EXPECT_FALSE(later.contains("larder_peer_up{peer=\"other\"}"));
 }
 
 TEST_F(MetricsTest, ALoopThatHangsIsReportedInsteadOfWaitedFor) {
