@@ -37,6 +37,7 @@ struct ClusterNodeOptions {
   absl::Duration member_timeout = absl::Seconds(5);
   std::string engine = "auto";  // of the sockets: auto, io_uring, epoll
   uint32_t connections = 2;     // to each peer
+  bool directory = false;
   uint32_t event_log = 1 << 20;
   uint64_t index_entries_max = 64'000'000;
   ClusterCoreOptions core = {};  // its name, granule and index are filled in
