@@ -43,9 +43,9 @@ bool ClusterCore::IsLocating(uint32_t space, const KeyHash& key) const {
 void ClusterCore::CarryOutQuestions(MonotonicTime now) {
   directory_.Tick(now);
   for (const Directory::Question& question : directory_.TakeQuestions(now)) {
-    Send(question.node, WriteMessage(PeerLocate{.space = *IdOf(question.space),
-                                                .question = question.number,
-                                                .keys = question.keys}));
+    Send(question.node,
+         WriteMessage(PeerLocate{
+             .space = *IdOf(question.space), .question = question.number, .keys = question.keys}));
   }
   if (directory_.TakeGivenUp()) core_->NoteFetchEnded();
   for (const auto& [name, holders] : directory_.TakeExpired()) {

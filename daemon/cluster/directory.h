@@ -89,10 +89,10 @@ class Directory {
   std::vector<std::pair<FetchName, Holders>> TakeExpired() { return std::exchange(expired_, {}); }
 
   struct Stats {
-    uint64_t questions = 0;   // sent, second tries too
-    uint64_t answers = 0;     // to them
-    uint64_t unanswered = 0;  // questions whose time was up, or whose node was lost
-    uint64_t unwanted = 0;    // answers to what was not asked, or not any more
+    uint64_t questions = 0;       // sent, second tries too
+    uint64_t answers = 0;         // to them
+    uint64_t unanswered = 0;      // questions whose time was up, or whose node was lost
+    uint64_t unwanted = 0;        // answers to what was not asked, or not any more
     size_t known = 0, asked = 0;  // chunks
   };
   Stats stats() const;

@@ -214,9 +214,9 @@ class TestCluster {
     node.sequence += events.size();
     for (const auto& other : nodes) {
       if (other.get() == &node) continue;
-      EXPECT_EQ(other->cluster->OnFollowBatch(node.name, batch),
-                other->cluster->asks() ? IndexFollower::Taken::kResync
-                                       : IndexFollower::Taken::kTaken);
+      EXPECT_EQ(
+          other->cluster->OnFollowBatch(node.name, batch),
+          other->cluster->asks() ? IndexFollower::Taken::kResync : IndexFollower::Taken::kTaken);
     }
     return true;
   }
