@@ -146,6 +146,16 @@ absl::Status CheckMember(const MemberRecord& record) {
   return absl::OkStatus();
 }
 
+bool AsksDirectory(absl::string_view self, std::span<const MemberRecord> members) {
+  bool asks = false;
+  for (const MemberRecord& member : members) {
+    if (!member.directory) continue;
+    if (member.name == self) return false;
+    asks = true;
+  }
+  return asks;
+}
+
 std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next) {
   if (next.name != current.name || next.epoch != current.epoch) return "its name or epoch changed";
   return std::string(CheckMember(next).message());

@@ -388,9 +388,14 @@ constexpr Setting kSettings[] = {
     {.name = "cluster.engine",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.engine; },
-     .doc =
-         "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
-         "it."},
+     .doc = "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
+            "it."},
+    {.name = "cluster.directory",
+     .kind = SettingKind::kFlag,
+     .target = [](Config& c) -> SettingTarget { return &c.node.cluster.directory; },
+     .doc = "In a cluster of hundreds of nodes, true on a few of them: these follow what all nodes\n"
+            "hold, and the others ask them instead of following everybody. Without any such node\n"
+            "all follow all."},
     {.name = "cluster.event_log",
      .kind = SettingKind::kCount,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.event_log; },

@@ -95,6 +95,9 @@ class Core {
   // memory, deepest first, if asked.
   absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys,
                                     const LookupOptions& options, MonotonicTime now);
+  // Whether Match may soon say more: another node has been asked where the first chunk is that it
+  // would not find. Changes nothing but that it may ask.
+  bool IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   // Where each of them is, up to the first that is nowhere.
   std::vector<ChunkPlace> Places(SpaceHandle space, std::span<const KeyHash> keys,
                                  MonotonicTime now);
@@ -178,7 +181,8 @@ class Core {
   // The whole chunk lies there, verified. False: it is not wanted any more, or no whole chunk; its
   // room is given back.
   bool CommitArrival(SpaceHandle space, const Arrival& arrival, MonotonicTime now);
-  // A chunk that was to come from another node is there, or does not come: see loads_ended.
+  // A chunk that was to come from another node is there, or does not come, or it is known where it
+  // is: see loads_ended.
   void NoteFetchEnded() { ++loads_ended_; }
   // Appends what is here now of each chunk that came, went or moved since the last call. False:
   // there were too many of them, and only a walk tells what is here.

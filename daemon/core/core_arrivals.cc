@@ -61,6 +61,14 @@ uint64_t Core::CountBeyondMemory(SpaceHandle space, std::span<const KeyHash> key
   return count;
 }
 
+bool Core::IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
+  if (elsewhere_ == nullptr || !elsewhere_->asks() || space >= spaces_.size()) return false;
+  size_t count = CountHere(space, keys, /*use=*/false, now);
+  uint64_t elsewhere = 0;
+  count += CountBeyondMemory(space, keys.subspan(count), {}, now, &elsewhere);
+  return count < keys.size() && elsewhere_->IsLocating(space, keys[count]);
+}
+
 std::vector<ChunkPlace> Core::Places(SpaceHandle space, std::span<const KeyHash> keys,
                                      MonotonicTime now) {
   std::vector<ChunkPlace> places;

@@ -103,6 +103,7 @@ absl::Status ClusterNode::Init(const ClusterNodeFacts& facts, Core* core, const 
       options_.advertise.empty() ? transport_->listen_address() : options_.advertise;
   self_.memory_bytes = facts.memory_bytes;
   self_.disk_bytes = facts.disk_bytes;
+  self_.directory = options_.directory;
   self_.version = facts.version;
   LogInfo("cluster", {{"name", options_.name},
                       {"node", options_.node},

@@ -38,6 +38,7 @@ struct ClusterNodeOptions {
   std::string engine = "auto";  // of the sockets: auto, io_uring, epoll
   uint32_t connections = 2;     // to each peer
   bool send_file = false;       // see PeerTransportOptions
+  bool directory = false;
   uint32_t event_log = 1 << 20;
   uint64_t index_entries_max = 64'000'000;
   ClusterCoreOptions core = {};  // its name, granule and index are filled in
