@@ -378,7 +378,9 @@ constexpr Setting kSettings[] = {
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.connections; },
      .min = 1,
      .max = 16,
-     .doc = "Connections to each other node."},
+     .doc =
+         "Connections to each other node. One is best on loopback; several where one cannot fill\n"
+         "the network."},
     {.name = "cluster.send_file",
      .kind = SettingKind::kFlag,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.send_file; },
@@ -388,14 +390,16 @@ constexpr Setting kSettings[] = {
     {.name = "cluster.engine",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.engine; },
-     .doc = "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
-            "it."},
+     .doc =
+         "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
+         "it."},
     {.name = "cluster.directory",
      .kind = SettingKind::kFlag,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.directory; },
-     .doc = "In a cluster of hundreds of nodes, true on a few of them: these follow what all nodes\n"
-            "hold, and the others ask them instead of following everybody. Without any such node\n"
-            "all follow all."},
+     .doc =
+         "In a cluster of hundreds of nodes, true on a few of them: these follow what all nodes\n"
+         "hold, and the others ask them instead of following everybody. Without any such node\n"
+         "all follow all."},
     {.name = "cluster.event_log",
      .kind = SettingKind::kCount,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.event_log; },

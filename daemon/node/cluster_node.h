@@ -36,7 +36,7 @@ struct ClusterNodeOptions {
   absl::Duration lease_ttl = absl::Seconds(10);
   absl::Duration member_timeout = absl::Seconds(5);
   std::string engine = "auto";  // of the sockets: auto, io_uring, epoll
-  uint32_t connections = 2;     // to each peer
+  uint32_t connections = 1;     // to each peer
   bool send_file = false;       // see PeerTransportOptions
   bool directory = false;
   uint32_t event_log = 1 << 20;

@@ -75,7 +75,7 @@ class RequestHandler {
     SessionId session;
     uint64_t request_id = 0;
     Opcode opcode = Opcode::kMatch;  // or kAcquire
-    KeysRequest request;
+    KeysRequest request = {};
     std::vector<KeyHash> keys;
     MonotonicTime deadline;
   };
