@@ -76,8 +76,8 @@ class RequestHandler {
     uint64_t request_id = 0;
     Opcode opcode = Opcode::kMatch;  // or kAcquire
     KeysRequest request = {};
-    std::vector<KeyHash> keys;
-    MonotonicTime deadline;
+    std::vector<KeyHash> keys = {};
+    MonotonicTime deadline = {};
   };
 
   struct Replicating {
