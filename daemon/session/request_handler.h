@@ -75,9 +75,9 @@ class RequestHandler {
     SessionId session;
     uint64_t request_id = 0;
     Opcode opcode = Opcode::kMatch;  // or kAcquire
-    KeysRequest request;
-    std::vector<KeyHash> keys;
-    MonotonicTime deadline;
+    KeysRequest request = {};
+    std::vector<KeyHash> keys = {};
+    MonotonicTime deadline = {};
   };
 
   struct Replicating {
