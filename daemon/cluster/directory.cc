@@ -51,7 +51,7 @@ Directory::Known Directory::Look(const FetchName& name, MonotonicTime now) {
   const bool somebody = std::any_of(nodes_.begin(), nodes_.end(),
                                     [&](NodeSlot node) { return !IsSilent(node, now); });
   if (!somebody || asked_ >= options_.asked_max) return Known::kNothing;
-  entries_[name] = {.known = Known::kAsked, .until = {}, .holders = {}};
+  entries_[name].known = Known::kAsked;
   ++asked_;
   unsent_.push_back(name);
   return Known::kAsked;
@@ -81,16 +81,16 @@ void Directory::Clear() {
 }
 
 void Directory::Learn(const FetchName& name, Holders holders, MonotonicTime now) {
-  const auto entry = entries_.find(name);
-  if (entry == entries_.end() || entry->second.known != Known::kAsked) return;
+  const auto found = entries_.find(name);
+  if (found == entries_.end() || found->second.known != Known::kAsked) return;
   --asked_;
   const bool nowhere = holders.empty();
-  const MonotonicTime until = now + (nowhere ? options_.nowhere_for : options_.found_for);
-  entry->second = {.known = nowhere ? Known::kNowhere : Known::kFound,
-                   .until = until,
-                   .holders = std::move(holders)};
+  Entry& entry = found->second;
+  entry.known = nowhere ? Known::kNowhere : Known::kFound;
+  entry.until = now + (nowhere ? options_.nowhere_for : options_.found_for);
+  entry.holders = std::move(holders);
   Order& order = nowhere ? nowhere_ : found_;
-  order.emplace_back(name, until);
+  order.emplace_back(name, entry.until);
   while (order.size() > options_.known_max) DropOldest(order);
 }
 
@@ -98,7 +98,10 @@ void Directory::DropOldest(Order& order) {
   const auto [name, until] = order.front();
   order.pop_front();
   const auto found = entries_.find(name);
-  if (found == entries_.end() || found->second.until != until) return;
+  if (found == entries_.end() || found->second.until != until ||
+      found->second.known == Known::kAsked) {
+    return;
+  }
   if (found->second.known == Known::kFound) {
     expired_.emplace_back(name, std::move(found->second.holders));
   }

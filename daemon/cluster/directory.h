@@ -69,7 +69,7 @@ class Directory {
     uint64_t number = 0;
     uint32_t space = 0;
     std::vector<KeyHash> keys;
-    MonotonicTime deadline;
+    MonotonicTime deadline = {};
     int tries = 0;
   };
   // To be sent now.
