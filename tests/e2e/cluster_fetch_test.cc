@@ -37,6 +37,15 @@ TEST_F(ClusterFetchTest, EveryNodeReadsWhatAnyOfThemStores) {
       ExpectReads(reader, chain);
     }
   }
+  ASSERT_NO_FATAL_FAILURE(PutChain(2, kChains));
+  const absl::StatusOr<ChunkView> view = space(0).View(KnownKeys(kChains, kClusterChunks));
+  ASSERT_TRUE(view.ok()) << view.status();
+  ASSERT_GT(view->chunks(), 0u);
+  for (size_t chunk = 0; chunk < view->chunks(); ++chunk) {
+    const absl::StatusOr<ContainerView> container = view->Open(chunk);
+    ASSERT_TRUE(container.ok()) << container.status();
+    EXPECT_TRUE(container->VerifyBodies().ok());
+  }
   for (int reader = 0; reader < kNodes; ++reader) {
     const nlohmann::json cluster = Cluster(reader);
     EXPECT_GT(cluster.value("fetched_chunks", 0), 0) << cluster;
@@ -46,7 +55,7 @@ TEST_F(ClusterFetchTest, EveryNodeReadsWhatAnyOfThemStores) {
   }
 }
 
-TEST_F(ClusterFetchTest, MatchSaysWhereChunksAreAndWhatTheyCost) {
+TEST_F(ClusterFetchTest, MatchSaysWhereChunksAreAndLeavesOutWhatIsNotWanted) {
   ASSERT_NO_FATAL_FAILURE(StartCluster());
   ASSERT_NO_FATAL_FAILURE(PutChain(0, 1));
   const auto keys = KnownKeys(1, kClusterChunks);
@@ -65,12 +74,7 @@ TEST_F(ClusterFetchTest, MatchSaysWhereChunksAreAndWhatTheyCost) {
                          Field(&ChunkLocation::predicted, testing::Gt(absl::ZeroDuration())))));
   EXPECT_EQ(there.peer_chunks, kClusterChunks);
   EXPECT_EQ(there.memory_chunks, 0u);
-}
 
-TEST_F(ClusterFetchTest, ShortPrefixesAndOtherNodesCanBeLeftOut) {
-  ASSERT_NO_FATAL_FAILURE(StartCluster());
-  ASSERT_NO_FATAL_FAILURE(PutChain(0, 1));
-  const auto keys = KnownKeys(1, kClusterChunks);
   const uint64_t tokens = kClusterChunks * manifest_.tokens_per_chunk;
   MatchOptions enough, too_few, local;
   enough.min_tokens = tokens;
@@ -86,15 +90,6 @@ TEST_F(ClusterFetchTest, ShortPrefixesAndOtherNodesCanBeLeftOut) {
   EXPECT_TRUE(absl::IsNotFound(fetch.status)) << fetch.status;
   EXPECT_EQ(fetch.chunks, 0u);
   EXPECT_EQ(LocalChunks(1, 1), 0u) << "it was fetched all the same";
-}
-
-TEST_F(ClusterFetchTest, ViewsShowChunksOfOtherNodes) {
-  ASSERT_NO_FATAL_FAILURE(StartCluster());
-  ASSERT_NO_FATAL_FAILURE(PutChain(2, 1));
-  const auto keys = KnownKeys(1, kClusterChunks);
-  const absl::StatusOr<ChunkView> view = space(0).View(keys);
-  ASSERT_TRUE(view.ok()) << view.status();
-  ASSERT_EQ(view->chunks(), kClusterChunks);
 }
 
 TEST_F(ClusterFetchTest, CopiesOutliveTheNodeThatWasPutTo) {
@@ -157,11 +152,11 @@ TEST_F(ClusterFetchTest, ANodeComesBackWithWhatItHasKept) {
 
 TEST_F(ClusterFetchTest, ANodeComesBackWithItsDisk) {
   ClusterSetup setup;
-  setup.arena_bytes = 8 * kMiB;
+  setup.arena_bytes = 16 * kMiB;
   setup.disk_bytes = kDiskOverheadBytes + 64 * kMiB;
   ASSERT_NO_FATAL_FAILURE(StartCluster(setup));
-  // Twice what fits into the memory of a node.
-  constexpr uint64_t kManyChains = 32;
+  // More than fits into the memory of a node.
+  constexpr uint64_t kManyChains = 40;
   for (uint64_t chain = 0; chain < kManyChains; ++chain) {
     ASSERT_NO_FATAL_FAILURE(PutChain(0, chain));
   }

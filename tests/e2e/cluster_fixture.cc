@@ -37,12 +37,12 @@ std::string ClusterTest::grpc_address(int host) const {
 
 DaemonOptions ClusterTest::NodeOptions(int host, const std::string& name,
                                        const std::string& cluster) const {
-  DaemonOptions options{.arena_bytes = setup_.arena_bytes,
-                        .flags = {"--cluster=" + cluster, "--node=" + name,
-                                  "--peer-listen=" + peer_address(host),
-                                  "--grpc-listen=" + grpc_address(host),
-                                  "--etcd=" + etcd_->endpoint(), "--set", "cluster.lease_ttl=3s"},
-                        .launcher = network_->launcher(host)};
+  DaemonOptions options{
+      .arena_bytes = setup_.arena_bytes,
+      .flags = {"--cluster=" + cluster, "--node=" + name, "--peer-listen=" + peer_address(host),
+                "--grpc-listen=" + grpc_address(host), "--etcd=" + etcd_->endpoint(), "--set",
+                "cluster.lease_ttl=3s"},
+      .launcher = network_->launcher(host)};
   options.flags.insert(options.flags.end(), setup_.flags.begin(), setup_.flags.end());
   return options;
 }
@@ -105,16 +105,14 @@ void ClusterTest::LoseArena(int node) const {
 Json ClusterTest::Cluster(int node) const {
   const Ended ctl =
       RunProgram({LARDERCTL_PATH, "cluster", "--json", "--address=" + grpc_address(node)});
-  return ctl.end == "exit 0" ? ctl.json() : Json();
+  return ctl.end == "exit 0" ? ctl.json() : Json::object();
 }
 
 Json ClusterTest::Member(int node, int other) const {
-  const Json cluster = Cluster(node);
-  if (!cluster.is_object()) return Json();
-  for (const Json& member : cluster.value("members", Json::array())) {
+  for (const Json& member : Cluster(node).value("members", Json::array())) {
     if (member.value("name", "") == nodes_[other].name) return member;
   }
-  return Json();
+  return Json::object();
 }
 
 std::string ClusterTest::Missing() const {
@@ -125,7 +123,7 @@ std::string ClusterTest::Missing() const {
   for (int number = 0; number < kNodes; ++number) {
     if (!nodes_[number].expected) continue;
     const Json cluster = Cluster(number);
-    if (!cluster.is_object()) return nodes_[number].name + " does not answer";
+    if (cluster.empty()) return nodes_[number].name + " does not answer";
     std::vector<std::string> members;
     bool in_sync = true;
     for (const Json& member : cluster.value("members", Json::array())) {
@@ -150,7 +148,7 @@ std::vector<ClientSpace> ClusterTest::Spaces() const {
 }
 
 void ClusterTest::AwaitSync(absl::Duration patience) const {
-  ASSERT_TRUE(Eventually([this] { return InSync(); }, patience)) << Missing();
+  ASSERT_TRUE(Becomes([this] { return InSync(); }, patience)) << Missing();
 }
 
 void ClusterTest::PutChain(int node, uint64_t chain, const PutOptions& options) {
@@ -161,6 +159,12 @@ void ClusterTest::PutChain(int node, uint64_t chain, const PutOptions& options) 
   for (int other = 0; other < kNodes; ++other) {
     ASSERT_TRUE(!nodes_[other].expected || Sees(other, chain)) << nodes_[other].name;
   }
+}
+
+void ClusterTest::PutPinnedChain(int node, uint64_t chain) {
+  PutOptions options;
+  options.pin = true;
+  PutChain(node, chain, options);
 }
 
 bool ClusterTest::Sees(int node, uint64_t chain, size_t chunks, absl::Duration patience) {
@@ -209,7 +213,12 @@ void ClusterTest::ExpectQuick(std::vector<absl::Duration> times) {
 uint32_t ClusterTest::LocalChunks(int node, uint64_t chain) {
   MatchOptions options;
   options.local_only = true;
-  return space(node).Match(KnownKeys(chain, kClusterChunks), options).chunks;
+  uint32_t chunks = 0;
+  for (const Sha256Digest& digest : KnownKeys(chain, kClusterChunks)) {
+    const std::vector<Sha256Digest> key = {digest};
+    chunks += space(node).Match(key, options).chunks;
+  }
+  return chunks;
 }
 
 }  // namespace larder

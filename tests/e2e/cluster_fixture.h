@@ -67,10 +67,21 @@ class ClusterTest : public testing::Test {
   // As a reboot does: memory is gone. REQUIRES: the node does not run.
   void LoseArena(int node) const;
 
-  // `larderctl cluster --json`, asked of the node; null when it does not answer.
+  // `larderctl cluster --json`, asked of the node; empty when it does not answer.
   nlohmann::json Cluster(int node) const;
-  // The same, of `other` as `node` knows it; null when it does not.
+  // The same, of `other` as `node` knows it; empty when it does not.
   nlohmann::json Member(int node, int other) const;
+  // As Eventually, for what takes a process to find out: it leaves the daemons some time.
+  template <typename Condition>
+  static bool Becomes(const Condition& condition, absl::Duration patience = kPatience) {
+    return Eventually(
+        [&] {
+          const bool is = condition();
+          if (!is) absl::SleepFor(absl::Milliseconds(50));
+          return is;
+        },
+        patience);
+  }
   // True when each of the running nodes is connected to each other one and in sync with it, and
   // knows of no other members.
   bool InSync() const;
@@ -79,8 +90,10 @@ class ClusterTest : public testing::Test {
   // Waits for it; says what is missing otherwise.
   void AwaitSync(absl::Duration patience = kPatience) const;
 
-  // Stores the chain at the node and waits until every running node sees it whole.
+  // Stores the chain at the node and waits until every expected node sees it whole.
   void PutChain(int node, uint64_t chain, const PutOptions& options = {});
+  // The same; whatever else is put, it stays there.
+  void PutPinnedChain(int node, uint64_t chain);
   bool Sees(int node, uint64_t chain, size_t chunks = kClusterChunks,
             absl::Duration patience = kPatience);
   // Fetches the chain whole; every byte is to be right.
@@ -90,7 +103,7 @@ class ClusterTest : public testing::Test {
   std::vector<absl::Duration> TimeReads(int node, uint64_t first_chain, uint64_t chains);
   // 99 of 100 are shorter than a second.
   static void ExpectQuick(std::vector<absl::Duration> times);
-  // Of the chain as the node has it itself.
+  // How many chunks of the chain the node has itself, whichever they are.
   uint32_t LocalChunks(int node, uint64_t chain);
 
   ClusterNodeUnderTest& node(int number) { return nodes_[number]; }

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kLatestChains = 64;
 constexpr uint64_t kFirstChain = 1'000'000;
 constexpr uint64_t kPutEvery = 3;
-constexpr absl::Duration kPause = absl::Milliseconds(3);
+constexpr absl::Duration kPause = absl::Milliseconds(10);
 
 bool IsInOrder(const absl::Status& status) {
   return status.ok() || absl::IsNotFound(status) || absl::IsUnavailable(status) ||

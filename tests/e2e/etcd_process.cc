@@ -44,7 +44,9 @@ EtcdProcess::EtcdProcess(const std::string& directory, EtcdProcessOptions option
   if (options_.port == 0) options_.port = FreePort();
 }
 
-std::string EtcdProcess::endpoint() const { return absl::StrCat(options_.host, ":", options_.port); }
+std::string EtcdProcess::endpoint() const {
+  return absl::StrCat(options_.host, ":", options_.port);
+}
 
 void EtcdProcess::Start() {
   const std::string clients = absl::StrCat(options_.scheme, "://", endpoint());

@@ -19,8 +19,8 @@ struct EtcdProcessOptions {
   std::vector<std::string> launcher = {};
 };
 
-// One etcd on free ports of the loopback or its host, with its data in `directory`. It can be killed and
-// started again there. Not thread-safe, like ChildProcess.
+// One etcd on free ports of the loopback or its host, with its data in `directory`. It can be
+// killed and started again there. Not thread-safe, like ChildProcess.
 class EtcdProcess {
  public:
   // Why there can be no etcd on this machine; empty: there can. For GTEST_SKIP.
