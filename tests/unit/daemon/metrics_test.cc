@@ -212,7 +212,9 @@ TEST_F(MetricsTest, ManySpacesShareASeriesBeyondTheLimit) {
 }
 
 TEST_F(MetricsTest, APeerHasSeriesWhileItIsAMember) {
-  MemberView view{.members = {node_->cluster()->self()}, .source_reachable = true};
+  MemberView view;
+  view.source_reachable = true;
+  view.members.push_back(node_->cluster()->self());
   MemberRecord peer;
   peer.name = "other";
   peer.epoch = 7;
