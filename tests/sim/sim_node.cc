@@ -305,10 +305,11 @@ void SimNode::OnMessage(SimNodeId node, std::vector<uint8_t> payload, uint64_t w
   CheckedArrival arrival = CheckArrival(room, *fetched);
   if (world_->bugs.believes_arrivals) arrival = BelieveArrival(room, *fetched);
   // Summing takes a while, on a thread of its own.
+  const auto take = [this, name, payload = std::move(payload), arrival = std::move(arrival)] {
+    cluster_->OnMessage(name, payload, &arrival, Now());
+  };
   world_->queue->After(absl::Microseconds(random_.Below(200)),
-                       [=, this, life = host_.life(), arrival = std::move(arrival)] {
-                         Do(life, [&] { cluster_->OnMessage(name, payload, &arrival, Now()); });
-                       });
+                       [this, take, life = host_.life()] { Do(life, take); });
 }
 
 void SimNode::OnWritten(uint64_t token) {
