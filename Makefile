@@ -5,6 +5,7 @@
 #   make test-asan           the fast tests under AddressSanitizer and UBSanitizer
 #   make test-tsan           the tests with threads under ThreadSanitizer
 #   make test-powercut [COUNT=N] [SEED=N]   cuts the power of a guest that writes to the disk tier
+#   make test-sim [COUNT=N] [SEED=N]   simulates whole clusters with faults, a thousand seeds
 #   make bench               the micro-benchmarks, as JSON
 #   make bench-policy TRACES=DIR   the policy's figures on those traces, into docs/POLICY.md
 #   make format              clang-format on every source
@@ -17,7 +18,7 @@ export JOBS
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: build demo demo-cluster test test-asan test-tsan test-powercut bench bench-policy format check-format lint clean packages
+.PHONY: build demo demo-cluster test test-asan test-tsan test-powercut test-sim bench bench-policy format check-format lint clean packages
 
 build: packages
 	cmake --preset release
@@ -44,6 +45,11 @@ test-powercut: packages
 	cmake --build --preset release --parallel $(JOBS) --target powercut_writer
 	COUNT="$(COUNT)" SEED="$(SEED)" tests/powercut/run.sh build/release/bin/powercut_writer \
 	  build/powercut
+
+test-sim: packages
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS) --target larder-cluster-sim
+	build/release/bin/larder-cluster-sim --count=$(or $(COUNT),1000) --seed=$(or $(SEED),1)
 
 bench: build
 	build/release/bin/larder-bench micro --json

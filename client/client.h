@@ -109,6 +109,9 @@ struct FetchOptions : CallOptions {
 struct FetchResult {
   uint32_t chunks = 0;
   uint64_t bytes = 0;
+  // The fewest levels that one of the chunks was read from: as many as were asked for, or what was
+  // left of it under the daemon's pressure. 0: no chunks.
+  uint32_t levels = 0;
   absl::Status status;
 };
 

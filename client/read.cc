@@ -90,8 +90,10 @@ class ChunkReader {
         wanted_(wanted),
         options_(options) {}
 
-  // `position` is the chunk's number in the whole fetch, `chunk` its number in the view.
-  absl::Status Read(size_t chunk, size_t position, ScatterList destination) const {
+  // `position` is the chunk's number in the whole fetch, `chunk` its number in the view. Lowers
+  // `levels` to those that it was read from.
+  absl::Status Read(size_t chunk, size_t position, ScatterList destination,
+                    uint32_t* levels) const {
     const std::span<const ChunkView::Extent> extents = view_.extents(chunk);
     LayerCallback on_layer;
     if (options_.on_layer) {
@@ -99,21 +101,23 @@ class ChunkReader {
     }
     if (extents.size() == 1 && extents[0].part.Contains(wanted_)) {
       ASSIGN_OR_RETURN(const ContainerView container, view_.Open(chunk));
+      LimitLevels(container, levels);
       return ReadContainer(codecs_, container, manifest_, wanted_, options_.levels, destination,
                            on_layer);
     }
-    return ReadSlices(chunk, destination, on_layer);
+    return ReadSlices(chunk, destination, on_layer, levels);
   }
 
  private:
   // Several ranks wrote the chunk: the destination is cut into the pieces that each slice fills.
-  absl::Status ReadSlices(size_t chunk, ScatterList destination,
-                          const LayerCallback& on_layer) const {
+  absl::Status ReadSlices(size_t chunk, ScatterList destination, const LayerCallback& on_layer,
+                          uint32_t* levels) const {
     RETURN_IF_ERROR(CheckSize(destination));
     const std::span<const ChunkView::Extent> extents = view_.extents(chunk);
     for (size_t i = 0; i < extents.size(); ++i) {
       const Part slice = Intersection(extents[i].part);
       ASSIGN_OR_RETURN(const ContainerView container, view_.Open(chunk, i));
+      LimitLevels(container, levels);
       RETURN_IF_ERROR(ReadContainer(codecs_, container, manifest_, slice, options_.levels,
                                     PiecesOf(slice, destination)));
     }
@@ -121,6 +125,11 @@ class ChunkReader {
       on_layer(layer);
     }
     return absl::OkStatus();
+  }
+
+  void LimitLevels(const ContainerView& container, uint32_t* levels) const {
+    const uint32_t wanted = options_.levels == 0 ? UINT32_MAX : options_.levels;
+    *levels = std::min({*levels, wanted, container.level_count()});
   }
 
   absl::Status CheckSize(ScatterList destination) const {
@@ -202,7 +211,8 @@ absl::StatusOr<Window> FetchWindow(const ReadCall& call, const std::shared_ptr<S
     if (SystemClock::Get().Now() >= call.deadline) {
       return absl::DeadlineExceededError("the fetch did not end in time");
     }
-    const absl::Status read = reader.Read(i, first_position + i, destinations[i]);
+    uint32_t levels = result->chunks == 0 ? UINT32_MAX : result->levels;
+    const absl::Status read = reader.Read(i, first_position + i, destinations[i], &levels);
     if (absl::IsDataLoss(read) && !call.connection->intact()) {
       // The lease has ended: these may be the bytes of another chunk by now.
       return absl::UnavailableError("the session ended during the fetch");
@@ -210,6 +220,7 @@ absl::StatusOr<Window> FetchWindow(const ReadCall& call, const std::shared_ptr<S
     if (absl::IsDataLoss(read)) ReportCorrupt(call, keys.Subspan(i, 1));
     if (!read.ok()) return Annotate(read, absl::StrCat("chunk ", first_position + i));
     ++result->chunks;
+    result->levels = levels;
     result->bytes += chunk_bytes;
   }
   return Window{.complete = view.chunks(), .more_is_coming = view.coming() > 0};
@@ -295,6 +306,7 @@ Operation<FetchResult> ClientSpace::FetchAsync(KeySpan keys,
   if (!queued) {
     operation.Finish({.chunks = 0,
                       .bytes = 0,
+                      .levels = 0,
                       .status = absl::ResourceExhaustedError("too many calls wait already "
                                                              "(async_calls_max)")});
   }

@@ -8,6 +8,12 @@
 namespace larder {
 namespace {
 
+FetchPlannerOptions PlannerOptions(FetchPlannerOptions options, const Core& core) {
+  options.bytes_max = std::min(options.bytes_max, core.arriving_bytes_max());
+  options.bytes_per_node_max = std::min(options.bytes_per_node_max, options.bytes_max);
+  return options;
+}
+
 // Bound on the work of one step.
 constexpr size_t kForgottenSlotsPerStepMax = 16384;
 // Between two looks for what is over.
@@ -32,8 +38,9 @@ ClusterCore::ClusterCore(const ClusterCoreOptions& options, Core* core, OpenSpac
       open_space_(std::move(open_space)),
       session_(session),
       index_(std::move(index)),
-      planner_(options.fetch),
+      planner_(PlannerOptions(options.fetch, *core)),
       replication_(options.replication, this),
+      directory_(options.directory),
       name_of_slot_(kNodesMax) {}
 
 ClusterCore::~ClusterCore() {
@@ -73,6 +80,7 @@ void ClusterCore::SetMembers(std::span<const MemberRecord> members, MonotonicTim
     if (!stays) gone.push_back(name);
   }
   for (const std::string& name : gone) RemovePeer(name, now);
+  SetMode(AsksDirectory(options_.self, members));
   for (const MemberRecord& member : members) {
     if (member.name == options_.self) continue;
     if (Peer* peer = PeerOf(member.name); peer != nullptr) {
@@ -81,6 +89,7 @@ void ClusterCore::SetMembers(std::span<const MemberRecord> members, MonotonicTim
       AddPeer(member, now);
     }
   }
+  UpdateDirectories(now);
 }
 
 void ClusterCore::AddPeer(const MemberRecord& member, MonotonicTime now) {
@@ -129,6 +138,7 @@ void ClusterCore::OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime
   peer->up = true;
   peer->up_epoch = epoch;
   planner_.OnNodeUp(peer->slot, now);
+  UpdateDirectories(now);
 }
 
 void ClusterCore::OnPeerDown(absl::string_view node, uint64_t epoch, MonotonicTime now) {
@@ -151,17 +161,18 @@ void ClusterCore::SetDown(Peer& peer, MonotonicTime now) {
     EndIfDone(id);
   }
   releases_.erase(peer.slot);
+  UpdateDirectories(now);
 }
 
 // --- what they hold -----------------------------------------------------------------------------
 
 FollowPosition ClusterCore::OnFollowOpen(absl::string_view node) {
-  const Peer* peer = PeerOf(node);
+  const Peer* peer = asks_directory_ ? nullptr : PeerOf(node);
   return peer == nullptr ? FollowPosition{} : peer->follower->OnStreamOpen();
 }
 
 IndexFollower::Taken ClusterCore::OnFollowBatch(absl::string_view node, const FollowBatch& batch) {
-  Peer* peer = PeerOf(node);
+  Peer* peer = asks_directory_ ? nullptr : PeerOf(node);
   return peer == nullptr ? IndexFollower::Taken::kResync : peer->follower->OnBatch(batch);
 }
 
@@ -169,17 +180,13 @@ void ClusterCore::OnFollowEnd(absl::string_view node, bool broken) {
   if (Peer* peer = PeerOf(node); peer != nullptr) peer->follower->OnStreamEnd(broken);
 }
 
-namespace {
-
-ChunkEvent EventOf(const SpaceId& space, const Holding& holding) {
+ChunkEvent ClusterCore::EventOf(const SpaceId& space, const Holding& holding) {
   return {.space = space,
           .key = holding.key,
           .pages = holding.pages,
           .tiers = static_cast<uint8_t>((holding.in_memory ? kTierMemory : 0) |
                                         (holding.on_disk ? kTierDisk : 0))};
 }
-
-}  // namespace
 
 bool ClusterCore::TakeEvents(std::vector<ChunkEvent>* events) {
   std::vector<Holding> holdings;
@@ -250,9 +257,18 @@ void ClusterCore::OnMessage(absl::string_view node, std::span<const uint8_t> mes
         OnOffered(items, now);
         return absl::OkStatus();
       }
-      default:
-        return absl::UnimplementedError("peer message of a kind that is not known here");
+      case PeerMessageKind::kLocate: {
+        ASSIGN_OR_RETURN(const PeerLocate locate, ReadLocate(message));
+        OnLocate(*peer, locate);
+        return absl::OkStatus();
+      }
+      case PeerMessageKind::kLocated: {
+        ASSIGN_OR_RETURN(const PeerLocated located, ReadLocated(message));
+        OnLocated(*peer, located, now);
+        return absl::OkStatus();
+      }
     }
+    return absl::UnimplementedError("peer message of a kind that is not known here");
   };
   if (!handle().ok()) ++stats_.bad_messages;
 }
@@ -272,6 +288,7 @@ void ClusterCore::Step(MonotonicTime now) {
   planner_.Tick(now);
   CarryOutPlan(now);
   CarryOutReplication(now);
+  CarryOutQuestions(now);
   SendAsks(now);
   SendReleases();
 }
@@ -288,6 +305,7 @@ std::optional<MonotonicTime> ClusterCore::next_wakeup() const {
   };
   note(planner_.next_wakeup());
   note(replication_.next_wakeup());
+  note(directory_.next_wakeup());
   if (!servings_.empty() || !failed_until_.empty() || !peers_.empty()) note(next_sweep_);
   return next;
 }
@@ -315,6 +333,7 @@ ClusterCore::Stats ClusterCore::GetStats() const {
   stats.index = index_->stats();
   stats.fetch = planner_.stats();
   stats.replication = replication_.stats();
+  stats.directory = directory_.stats();
   return stats;
 }
 

@@ -20,6 +20,7 @@
 #include "common/ids.h"
 #include "common/status.h"
 #include "daemon/cluster/checked_arrival.h"
+#include "daemon/cluster/directory.h"
 #include "daemon/cluster/fetch_planner.h"
 #include "daemon/cluster/members.h"
 #include "daemon/cluster/peer_messages.h"
@@ -43,6 +44,7 @@ struct ClusterCoreOptions {
   FetchPlannerOptions fetch = {};
   GlobalIndexOptions index = {};
   ReplicationOptions replication = {};
+  DirectoryOptions directory = {};
 };
 
 // What the transport is to do, in order. Nodes are named, since numbers are this node's own.
@@ -76,14 +78,15 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   ~ClusterCore() override;
 
   // --- who the others are -------------------------------------------------------------------
-  // All members, this node too or not.
+  // All members, this node too. They say whether this one follows the others or asks directory
+  // nodes: see AsksDirectory.
   void SetMembers(std::span<const MemberRecord> members, MonotonicTime now);
   void OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime now);
   void OnPeerDown(absl::string_view node, uint64_t epoch, MonotonicTime now);
 
   // --- what they hold -----------------------------------------------------------------------
   // A stream of the node's log begins, goes on, or ends; see IndexFollower. kResync, and a
-  // beginning at a snapshot, for a node that is no member.
+  // beginning at a snapshot, for a node that is no member, and while this one follows nobody.
   FollowPosition OnFollowOpen(absl::string_view node);
   IndexFollower::Taken OnFollowBatch(absl::string_view node, const FollowBatch& batch);
   void OnFollowEnd(absl::string_view node, bool broken);
@@ -130,7 +133,10 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   std::optional<PlaceElsewhere> Find(uint32_t space, const KeyHash& key,
                                      MonotonicTime now) override;
   bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) override;
-  bool fetching() const override { return planner_.stats().fetches > 0; }
+  bool fetching() const override { return planner_.stats().fetches > 0 || directory_.asking(); }
+  uint64_t fetching_bytes() const { return planner_.stats().in_flight_bytes; }
+  bool asks() const override { return asks_directory_; }
+  bool IsLocating(uint32_t space, const KeyHash& key) const override;
 
   // --- for people ---------------------------------------------------------------------------
   // The name of a node that Find named; empty if it has gone.
@@ -151,6 +157,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
     uint64_t refused_gone = 0, refused_busy = 0, refused_resized = 0;
     uint64_t serving = 0;
     uint64_t fetched_chunks = 0, fetched_bytes = 0, corrupt_arrivals = 0, unwanted_arrivals = 0;
+    uint64_t answered_questions = 0, answered_keys = 0;  // as a directory node
+    Directory::Stats directory;                          // asking others
     GlobalIndexStats index;
     FetchPlanner::Stats fetch;
     Replication::Stats replication;
@@ -218,6 +226,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   Candidates CandidatesFor(const FetchName& name, uint32_t* pages, MonotonicTime now);
   bool CanAsk(NodeSlot node) const;
   const SpaceId* IdOf(SpaceHandle space) const;
+  static ChunkEvent EventOf(const SpaceId& space, const Holding& holding);
   void CarryOutPlan(MonotonicTime now);
   void Ask(const FetchPlanner::Order& order, MonotonicTime now);
   void CloseIncoming(uint64_t window, Incoming& incoming);
@@ -227,6 +236,15 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
                  MonotonicTime now);
   FetchAnswer TakeIn(Incoming& incoming, const PeerFetched& fetched, const CheckedArrival& arrival,
                      MonotonicTime now);
+
+  // Directory nodes.
+  void SetMode(bool asks);
+  void UpdateDirectories(MonotonicTime now);
+  // What is not known of these, up to the first that nobody holds.
+  void AskFor(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
+  void CarryOutQuestions(MonotonicTime now);
+  void OnLocate(const Peer& peer, const PeerLocate& locate);
+  void OnLocated(Peer& peer, const PeerLocated& located, MonotonicTime now);
 
   // Serving.
   void OnFetch(Peer& peer, const PeerFetch& fetch, MonotonicTime now);
@@ -255,6 +273,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   std::unique_ptr<GlobalIndex> index_;
   FetchPlanner planner_;
   Replication replication_;
+  Directory directory_;
+  bool asks_directory_ = false;  // instead of following the others
   std::vector<ClusterOrder> orders_;
 
   absl::btree_map<std::string, Peer> peers_;
@@ -262,7 +282,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // Of nodes that are gone; the index still has entries of them.
   std::vector<std::pair<NodeSlot, std::unique_ptr<IndexFollower>>> leaving_;
 
-  absl::flat_hash_map<uint64_t, Incoming> incoming_;  // by window
+  std::map<uint64_t, Incoming> incoming_;  // by window
   std::map<std::pair<NodeSlot, SpaceHandle>, std::vector<FetchItem>> asks_;
   std::map<NodeSlot, std::vector<uint64_t>> releases_;
   absl::flat_hash_map<FetchName, MonotonicTime> failed_until_;

@@ -28,6 +28,7 @@ bool ClusterCore::FailedLately(const FetchName& name, MonotonicTime now) const {
 size_t ClusterCore::CountHeld(uint32_t space, std::span<const KeyHash> keys, MonotonicTime now) {
   const SpaceId* id = IdOf(space);
   if (id == nullptr) return 0;
+  AskFor(space, keys, now);
   index_->Find(*id, keys, /*stop_at_first_unknown=*/true, &found_);
   size_t count = 0;
   for (const FoundChunks::Chunk& chunk : found_.chunks) {
@@ -46,6 +47,7 @@ ClusterCore::Candidates ClusterCore::CandidatesFor(const FetchName& name, uint32
   Candidates candidates;
   const SpaceId* id = IdOf(name.space);
   if (id == nullptr || FailedLately(name, now)) return candidates;
+  AskFor(name.space, std::span(&name.key, 1), now);
   index_->Find(*id, std::span(&name.key, 1), /*stop_at_first_unknown=*/true, &found_);
   if (found_.chunks.empty()) return candidates;
   *pages = found_.chunks[0].pages;
@@ -75,7 +77,8 @@ bool ClusterCore::Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) {
   if (planner_.IsFetching(name)) return true;
   uint32_t pages = 0;
   const Candidates candidates = CandidatesFor(name, &pages, now);
-  if (candidates.empty()) return false;
+  // The caller asks again when it is known where the chunk is.
+  if (candidates.empty()) return IsLocating(space, key);
   using Result = FetchPlanner::StartResult;
   switch (planner_.Start(name, pages * kHoldingPageBytes, candidates, now + options_.fetch_timeout,
                          now)) {
@@ -107,6 +110,7 @@ void ClusterCore::CarryOutPlan(MonotonicTime now) {
         case Kind::kForget:
           if (const SpaceId* id = IdOf(order.name.space); id != nullptr) {
             index_->Apply(order.node, ChunkEvent{.space = *id, .key = order.name.key});
+            if (!index_->Contains(*id, order.name.key)) directory_.Forget(order.name);
           }
           break;
         case Kind::kFinished:

@@ -1,8 +1,10 @@
 #include "daemon/cluster/etcd_client.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -10,14 +12,20 @@
 namespace larder {
 namespace {
 
-constexpr size_t kMessageBytesMax = 256;
+constexpr size_t kTokenBytesMax = 4096;
+
+// gRPC ends the program over metadata that is no text.
+bool IsToken(absl::string_view token) {
+  return token.size() <= kTokenBytesMax && std::all_of(token.begin(), token.end(), [](char c) {
+           return absl::ascii_isgraph(static_cast<unsigned char>(c));
+         });
+}
 
 }  // namespace
 
 absl::Status FromEtcd(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  return {static_cast<absl::StatusCode>(status.error_code()),
-          status.error_message().substr(0, kMessageBytesMax)};
+  return {static_cast<absl::StatusCode>(status.error_code()), ShownReason(status.error_message())};
 }
 
 std::string EndOfPrefix(absl::string_view prefix) {
@@ -76,6 +84,7 @@ absl::StatusOr<std::string> EtcdClient::Authenticate(const std::string& user,
     return std::string();
   }
   RETURN_IF_ERROR(Annotate(status, absl::StrCat("as user ", user)));
+  if (!IsToken(response.token())) return absl::InternalError("a token that is no text");
   return response.token();
 }
 
@@ -117,8 +126,7 @@ absl::StatusOr<int64_t> EtcdClient::GrantLease(absl::Duration ttl) {
     return leases_->LeaseGrant(context, request, &response);
   }));
   if (!response.error().empty() || response.id() == 0) {
-    return absl::InternalError(
-        absl::StrCat("no lease: ", response.error().substr(0, kMessageBytesMax)));
+    return absl::InternalError(absl::StrCat("no lease: ", ShownReason(response.error())));
   }
   return response.id();
 }

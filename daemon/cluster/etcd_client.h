@@ -15,7 +15,7 @@
 
 namespace larder {
 
-// gRPC numbers its codes alike; the text is bounded.
+// gRPC numbers its codes alike.
 absl::Status FromEtcd(const grpc::Status& status);
 
 // The first key after all those that start with `prefix`. REQUIRES: prefix ends in '/'.

@@ -267,7 +267,8 @@ absl::Status EtcdMembers::Apply(const etcdserverpb::WatchResponse& response) {
     return absl::OutOfRangeError("changes were compacted away before they were read");
   }
   if (response.canceled()) {
-    return absl::AbortedError(absl::StrCat("the watch was canceled: ", response.cancel_reason()));
+    return absl::AbortedError(
+        absl::StrCat("the watch was canceled: ", ShownReason(response.cancel_reason())));
   }
   std::lock_guard lock(mutex_);
   const MonotonicTime now = Now();
@@ -344,7 +345,8 @@ absl::Status EtcdMembers::Leave(MemberRecord record, bool name_taken) {
     leaving_ = Leaving::kDone;
   }
   left_.notify_all();
-  return status;
+  // A lease that ran out took the record along.
+  return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
 }  // namespace

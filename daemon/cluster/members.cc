@@ -20,6 +20,7 @@ using nlohmann::json;
 
 constexpr uint64_t kRecordFormat = 1;
 constexpr size_t kVersionBytesMax = 64;
+constexpr size_t kReasonBytesMax = 256;
 // Problems with records that a view names; the others are counted.
 constexpr size_t kProblemsShownMax = 3;
 
@@ -145,9 +146,23 @@ absl::Status CheckMember(const MemberRecord& record) {
   return absl::OkStatus();
 }
 
+bool AsksDirectory(absl::string_view self, std::span<const MemberRecord> members) {
+  bool asks = false;
+  for (const MemberRecord& member : members) {
+    if (!member.directory) continue;
+    if (member.name == self) return false;
+    asks = true;
+  }
+  return asks;
+}
+
 std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next) {
   if (next.name != current.name || next.epoch != current.epoch) return "its name or epoch changed";
   return std::string(CheckMember(next).message());
+}
+
+std::string ShownReason(absl::string_view text) {
+  return absl::CHexEscape(text.substr(0, kReasonBytesMax));
 }
 
 std::string EncodeMember(const MemberRecord& record) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,8 +55,14 @@ absl::Status CheckMemberName(absl::string_view name);
 absl::Status CheckMember(const MemberRecord& record);
 // HOST:PORT; `field` is what messages call it.
 absl::Status CheckMemberAddress(absl::string_view field, absl::string_view address);
+// Whether the node of this name asks directory nodes instead of following all others: there are
+// some, and it is none.
+bool AsksDirectory(absl::string_view self, std::span<const MemberRecord> members);
 // Why `next` cannot replace `current` as what a running node says of itself; empty: it can.
 std::string RefuseReplacement(const MemberRecord& current, const MemberRecord& next);
+
+// What another program says of a failure, for people: bounded, without bytes that are no text.
+std::string ShownReason(absl::string_view text);
 
 // The value of a member's key in etcd: JSON, docs/formats/member.md. REQUIRES: CheckMember(record).
 std::string EncodeMember(const MemberRecord& record);

@@ -114,7 +114,7 @@ struct OfferedItem {
 };
 static_assert(sizeof(OfferedItem) == 16);
 
-// Followed by count KeyHashes.
+// Followed by count KeyHashes, at most kLocateKeysMax.
 struct LocateMessage {
   PeerMessageHeader header;
   SpaceId space;
@@ -131,6 +131,8 @@ struct LocatedMessage {
 static_assert(sizeof(LocatedMessage) == 16);
 
 inline constexpr size_t kLocatedHoldersMax = 4;
+// Keys in a question, so that the answer's items are not too many.
+inline constexpr size_t kLocateKeysMax = kPeerItemsMax / kLocatedHoldersMax;
 
 struct LocatedItem {
   uint32_t key;  // its position in the question

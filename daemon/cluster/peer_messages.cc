@@ -1,8 +1,10 @@
 #include "daemon/cluster/peer_messages.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/index/chunk_event.h"
 #include "kernels/format/manifest.h"
 #include "transport/local/message_codec.h"
 #include "transport/local/message_format.h"
@@ -193,7 +195,7 @@ absl::StatusOr<PeerLocate> ReadLocate(std::span<const uint8_t> message) {
   RETURN_IF_ERROR(CheckHeader(fixed.header, PeerMessageKind::kLocate));
   PeerLocate locate{.space = fixed.space,
                     .question = fixed.question,
-                    .keys = reader.ReadArray<KeyHash>(fixed.header.count, kPeerItemsMax)};
+                    .keys = reader.ReadArray<KeyHash>(fixed.header.count, kLocateKeysMax)};
   RETURN_IF_ERROR(reader.Finish("locate"));
   return locate;
 }
@@ -216,8 +218,11 @@ absl::StatusOr<PeerLocated> ReadLocated(std::span<const uint8_t> message) {
   PeerLocated located{.question = fixed.question, .items = {}};
   for (const LocatedItem& item : items) {
     RETURN_IF_ERROR(CheckThat(item.name_bytes >= 1 && item.name_bytes <= sizeof(item.name) &&
-                                  item.tiers != 0 && item.pages != 0,
-                              "located: an item's name, tiers or size is out of bounds"));
+                                  item.tiers != 0 && item.tiers <= kTiersAll && item.pages != 0 &&
+                                  std::all_of(std::begin(item.reserved), std::end(item.reserved),
+                                              [](uint8_t byte) { return byte == 0; }),
+                              "located: an item's name, tiers or size is out of bounds, or a "
+                              "reserved field is not zero"));
     located.items.push_back({.key = item.key,
                              .pages = item.pages,
                              .tiers = item.tiers,

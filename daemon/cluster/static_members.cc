@@ -27,7 +27,6 @@ constexpr absl::Duration kAnswerTimeoutMax = absl::Seconds(1);
 constexpr absl::Duration kIntervalMin = absl::Milliseconds(10);
 constexpr absl::Duration kIntervalMax = absl::Hours(1);
 constexpr int kReceivedBytesMax = 64 << 10;
-constexpr size_t kMessageBytesMax = 256;
 
 MonotonicTime Now() { return SystemClock::Get().Now(); }
 
@@ -180,7 +179,7 @@ void StaticMembers::OnEnd(size_t index) {
       const auto code = static_cast<absl::StatusCode>(asked.status.error_code());
       table_.OnFailure(index,
                        absl::StrCat(absl::StatusCodeToString(code), ": ",
-                                    asked.status.error_message().substr(0, kMessageBytesMax)),
+                                    ShownReason(asked.status.error_message())),
                        Now());
     }
   }

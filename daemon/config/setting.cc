@@ -160,6 +160,8 @@ absl::Status SetChoice(const Setting& setting, absl::string_view text, Config* c
     const auto number = found - choices.begin();
     if (HugePages* const* huge_pages = std::get_if<HugePages*>(&target)) {
       **huge_pages = static_cast<HugePages>(number);
+    } else if (DropLevels* const* drop_levels = std::get_if<DropLevels*>(&target)) {
+      **drop_levels = static_cast<DropLevels>(number);
     } else {
       *std::get<OrderKind*>(target) = static_cast<OrderKind>(number);
     }
@@ -242,6 +244,7 @@ struct ValueFormatter {
   }
   std::string operator()(std::string* value) const { return TomlString(*value); }
   std::string operator()(HugePages* value) const { return Choice(static_cast<size_t>(*value)); }
+  std::string operator()(DropLevels* value) const { return Choice(static_cast<size_t>(*value)); }
   std::string operator()(OrderKind* value) const { return Choice(static_cast<size_t>(*value)); }
   std::string operator()(std::vector<TenantLimits>* value) const {
     return absl::StrCat("[",

@@ -30,7 +30,7 @@ enum class SettingKind {
 
 using SettingTarget =
     std::variant<bool*, uint32_t*, uint64_t*, double*, absl::Duration*, std::string*, HugePages*,
-                 std::vector<uint32_t>*, OrderKind*, std::vector<TenantLimits>*>;
+                 std::vector<uint32_t>*, OrderKind*, DropLevels*, std::vector<TenantLimits>*>;
 
 struct Setting {
   absl::string_view name;       // "section.key"

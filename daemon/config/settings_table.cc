@@ -161,6 +161,20 @@ constexpr Setting kSettings[] = {
          "In which order chunks leave memory. learned: the least expected uses per second first,\n"
          "as learned from past uses, and least recently used while that does worse; it may also\n"
          "refuse what is worth less than all that is stored. lru: least recently used."},
+    {.name = "policy.drop_levels",
+     .kind = SettingKind::kChoice,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.drop_levels; },
+     .choices = "never|finest-first",
+     .doc =
+         "What a chunk of codec larder loses first when it has to make room and no disk has it.\n"
+         "finest-first: the levels above policy.levels_min, and only then the rest; readers are\n"
+         "told how many there are. never: all of it at once."},
+    {.name = "policy.levels_min",
+     .kind = SettingKind::kCount,
+     .target = [](Config& c) -> SettingTarget { return &c.node.core.levels_min; },
+     .min = 1,
+     .max = 3,
+     .doc = "So many levels such a chunk keeps. With two of four it takes half of its bytes."},
     {.name = "policy.attention_equals_rest_tokens",
      .kind = SettingKind::kFraction,
      .target = [](Config& c) -> SettingTarget {
@@ -305,14 +319,16 @@ constexpr Setting kSettings[] = {
      .flag = "--peers",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.peers; },
-     .doc = "gRPC addresses (\"HOST:PORT\", separated by commas) of the cluster's nodes, for a small\n"
-            "cluster without etcd. This node's own may be among them."},
+     .doc =
+         "gRPC addresses (\"HOST:PORT\", separated by commas) of the cluster's nodes, for a small\n"
+         "cluster without etcd. This node's own may be among them."},
     {.name = "cluster.etcd",
      .flag = "--etcd",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.etcd; },
-     .doc = "etcd's endpoints (\"HOST:PORT\" or \"https://HOST:PORT\", separated by commas), where\n"
-            "the nodes find each other. Instead of cluster.peers."},
+     .doc =
+         "etcd's endpoints (\"HOST:PORT\" or \"https://HOST:PORT\", separated by commas), where\n"
+         "the nodes find each other. Instead of cluster.peers."},
     {.name = "cluster.etcd_prefix",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.etcd_prefix; },
@@ -354,33 +370,52 @@ constexpr Setting kSettings[] = {
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.core.fetch_timeout; },
      .min = 0.01,
      .max = 60,
-     .doc = "How long a chunk may take to come from other nodes before it is a miss. A caller's own\n"
-            "deadline is kept besides."},
+     .doc =
+         "How long a chunk may take to come from other nodes before it is a miss. A caller's own\n"
+         "deadline is kept besides."},
     {.name = "cluster.connections",
      .kind = SettingKind::kCount,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.connections; },
      .min = 1,
      .max = 16,
-     .doc = "Connections to each other node."},
+     .doc =
+         "Connections to each other node. One is best on loopback; several where one cannot fill\n"
+         "the network."},
+    {.name = "cluster.send_file",
+     .kind = SettingKind::kFlag,
+     .target = [](Config& c) -> SettingTarget { return &c.node.cluster.send_file; },
+     .doc =
+         "Hands the arena's pages to the network instead of copying them. Worth a try on a fast\n"
+         "network card, with the arena on huge pages; on loopback it is slower."},
     {.name = "cluster.engine",
      .kind = SettingKind::kText,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.engine; },
-     .doc = "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
-            "it."},
+     .doc =
+         "How the sockets are driven: io_uring, epoll, or auto: io_uring where the kernel permits\n"
+         "it."},
+    {.name = "cluster.directory",
+     .kind = SettingKind::kFlag,
+     .target = [](Config& c) -> SettingTarget { return &c.node.cluster.directory; },
+     .doc =
+         "In a cluster of hundreds of nodes, true on a few of them: these follow what all nodes\n"
+         "hold, and the others ask them instead of following everybody. Without any such node\n"
+         "all follow all."},
     {.name = "cluster.event_log",
      .kind = SettingKind::kCount,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.event_log; },
      .min = 1024,
      .max = 1 << 26,
-     .doc = "So many latest changes of what is here are kept for the nodes that follow, at 40 bytes\n"
-            "each. A node that falls behind further takes a snapshot."},
+     .doc =
+         "So many latest changes of what is here are kept for the nodes that follow, at 40 bytes\n"
+         "each. A node that falls behind further takes a snapshot."},
     {.name = "cluster.index_entries_max",
      .kind = SettingKind::kCount,
      .target = [](Config& c) -> SettingTarget { return &c.node.cluster.index_entries_max; },
      .min = 1024,
      .max = 4e9,
-     .doc = "Most chunks of other nodes that this one knows of; each takes some 50 bytes once it is\n"
-            "known. Those beyond are misses."},
+     .doc =
+         "Most chunks of other nodes that this one knows of; each takes some 50 bytes once it is\n"
+         "known. Those beyond are misses."},
     // --- the rest -------------------------------------------------------------------------------
     {.name = "grpc.listen",
      .flag = "--grpc-listen",

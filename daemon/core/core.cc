@@ -1,6 +1,7 @@
 #include "daemon/core/core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -13,6 +14,14 @@ constexpr size_t kUnsavedMax = size_t{1} << 20;
 
 // Bounds on the work of one Tick.
 constexpr int kExpiriesPerTickMax = 4096;
+
+// Hash sets have no order of their own, and the same calls are to have the same effects.
+template <typename Id>
+std::vector<Id> InOrder(const absl::flat_hash_set<Id>& ids) {
+  std::vector<Id> sorted(ids.begin(), ids.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
 
 std::vector<TierLimits> MemoryLimits(const CoreOptions& options) {
   std::vector<TierLimits> limits;
@@ -39,6 +48,7 @@ Core::Core(const CoreOptions& options, BlockTable* blocks, MonotonicTime now, in
     group_of_tenant_[tenant.tenant] = catalog_.AddGroup();
   }
   pinned_bytes_.resize(catalog_.group_count());
+  shortened_.resize(catalog_.group_count());
 }
 
 // --- sessions -----------------------------------------------------------------------------------
@@ -57,8 +67,9 @@ void Core::CloseSession(SessionId session_id) {
   const auto found = sessions_.find(session_id);
   if (found == sessions_.end()) return;
   RevokeSession(session_id);
-  const auto reservations = std::move(found->second.reservations);
-  for (ReservationId reservation : reservations) EndReservation(reservation);
+  for (ReservationId id : InOrder(std::exchange(found->second.reservations, {}))) {
+    EndReservation(id);
+  }
   sessions_.erase(found);
 }
 
@@ -67,9 +78,7 @@ void Core::RevokeSession(SessionId session_id) {
   if (found == sessions_.end()) return;
   Session& session = found->second;
   session.revoked = true;
-  const auto leases = std::move(session.leases);
-  session.leases.clear();
-  for (LeaseId lease : leases) EndLease(lease);
+  for (LeaseId lease : InOrder(std::exchange(session.leases, {}))) EndLease(lease);
   for (ReservationId id : session.reservations) VoidReservation(id, reservations_.at(id));
 }
 
@@ -326,8 +335,9 @@ ReserveOutcome::Kind Core::PartFate(ChunkIndex chunk, const Part& part) const {
 bool Core::IsBeingWritten(const ChunkName& name, const Part& part) const {
   const auto found = writers_.find(name);
   return found != writers_.end() &&
-         std::any_of(found->second.begin(), found->second.end(),
-                     [&](ReservationId id) { return PartsOverlap(reservations_.at(id).part, part); });
+         std::any_of(found->second.begin(), found->second.end(), [&](ReservationId id) {
+           return PartsOverlap(reservations_.at(id).part, part);
+         });
 }
 
 void Core::ForgetWriter(ReservationId id, const Reservation& reservation) {

@@ -1,8 +1,10 @@
 // The node's brain: every decision about spaces, chunks, reservations and leases is taken here.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -93,6 +95,9 @@ class Core {
   // memory, deepest first, if asked.
   absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys,
                                     const LookupOptions& options, MonotonicTime now);
+  // Whether Match may soon say more: another node has been asked where the first chunk is that it
+  // would not find. Changes nothing but that it may ask.
+  bool IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   // Where each of them is, up to the first that is nowhere.
   std::vector<ChunkPlace> Places(SpaceHandle space, std::span<const KeyHash> keys,
                                  MonotonicTime now);
@@ -121,6 +126,13 @@ class Core {
   std::vector<absl::Status> Commit(SessionId session, std::span<const ReservationId> ids,
                                    MonotonicTime now);
   absl::Status Abort(SessionId session, ReservationId id);
+  // Before the commit: where the block may be cut short under pressure. INVALID_ARGUMENT for what
+  // is not within it.
+  absl::Status SetCuts(SessionId session, ReservationId id, const BlockCuts& cuts);
+  // Copies bytes within the arena, between ranges that do not overlap. Without one, chunks that
+  // lose levels stay where they are.
+  using Mover = std::function<void(uint64_t from, uint64_t to, uint64_t bytes)>;
+  void SetMover(Mover mover) { mover_ = std::move(mover); }
 
   // Says something of stored chunks; see Hints. Counts those that were found.
   absl::StatusOr<HintReport> Hint(SpaceHandle space, std::span<const KeyHash> keys,
@@ -161,12 +173,16 @@ class Core {
   }
   // Room for a chunk that comes from another node; an offset in the arena. It is given back with
   // DropArrival, or becomes the chunk's with CommitArrival.
+  uint64_t arriving_bytes_max() const {
+    return std::min(options_.arriving_bytes_max, options_.data_bytes / 4);
+  }
   std::optional<uint64_t> AllocateArrival(SpaceHandle space, uint64_t bytes, MonotonicTime now);
   void DropArrival(SpaceHandle space, uint64_t offset, uint64_t bytes);
   // The whole chunk lies there, verified. False: it is not wanted any more, or no whole chunk; its
   // room is given back.
   bool CommitArrival(SpaceHandle space, const Arrival& arrival, MonotonicTime now);
-  // A chunk that was to come from another node is there, or does not come: see loads_ended.
+  // A chunk that was to come from another node is there, or does not come, or it is known where it
+  // is: see loads_ended.
   void NoteFetchEnded() { ++loads_ended_; }
   // Appends what is here now of each chunk that came, went or moved since the last call. False:
   // there were too many of them, and only a walk tells what is here.
@@ -255,6 +271,11 @@ class Core {
     PolicyTicks last_use = 0;
     uint64_t bytes = 0;
   };
+  // Chunks of a group that have lost levels and are in no order, first to leave first.
+  struct ShortenedQueue {
+    std::deque<Ready> chunks;
+    uint64_t bytes = 0;
+  };
   // The reservations of one chunk that may still be committed; their parts do not overlap.
   using Writers = absl::InlinedVector<ReservationId, 2>;
 
@@ -319,6 +340,20 @@ class Core {
   // The same, but for those that can leave at once.
   ChunkIndex NextToLeave(GroupIndex group, MonotonicTime now);
   void Evict(ChunkIndex victim, RemovalCause cause);
+  // The chunk of the group that should make room next, or kNoChunk.
+  ChunkIndex VictimIn(GroupIndex group, MonotonicTime now);
+  // Takes the finest levels of a victim that has more than it must keep, and puts it behind others.
+  // May move so many bytes. False when it can only leave whole.
+  bool Shorten(ChunkIndex victim, uint64_t* move_budget);
+  // Those of its blocks that have levels to lose now.
+  std::vector<BlockIndex> LongBlocks(ChunkIndex chunk) const;
+  // Returns how many bytes that saved: none without a free record.
+  uint64_t ShortenBlock(ChunkIndex chunk, BlockIndex block, uint64_t* move_budget);
+  // What the block takes without the levels that it may lose.
+  uint64_t ShortBytes(const BlockRecord& record) const;
+  uint64_t Granules(uint64_t bytes) const;
+  bool IsUnused(const Ready& entry) const;
+  ChunkIndex OldestShortened(GroupIndex group);
   ChunkIndex TakeReady();
   void SetReady(ChunkIndex chunk);
   // Writes what will leave memory next, so that it can leave at once.
@@ -391,7 +426,9 @@ class Core {
   absl::flat_hash_map<uint64_t, ChunkName> load_tokens_;
   absl::flat_hash_map<ChunkIndex, Demotion> demotions_;
   absl::flat_hash_map<uint64_t, ChunkIndex> demotion_tokens_;
-  std::deque<Ready> ready_;  // first to leave first
+  std::deque<Ready> ready_;                // first to leave first
+  std::vector<ShortenedQueue> shortened_;  // by group
+  Mover mover_;                            // null: none
   // With write-through: chunks and their generations, in the order in which they were stored.
   std::deque<std::pair<ChunkIndex, uint32_t>> unsaved_;
   uint64_t loads_ended_ = 0;

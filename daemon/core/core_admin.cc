@@ -231,6 +231,7 @@ ChunkInfo Core::InfoOf(ChunkIndex chunk_index) const {
   catalog_.ForEachBlock(chunk_index, [&](BlockIndex block) {
     const BlockRecord record = blocks_->Read(block);
     info.extents.push_back({record.offset, record.bytes, PartOf(record)});
+    info.dropped_levels = std::max(info.dropped_levels, record.dropped_levels);
   });
   return info;
 }

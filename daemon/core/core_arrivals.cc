@@ -61,6 +61,14 @@ uint64_t Core::CountBeyondMemory(SpaceHandle space, std::span<const KeyHash> key
   return count;
 }
 
+bool Core::IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
+  if (elsewhere_ == nullptr || !elsewhere_->asks() || space >= spaces_.size()) return false;
+  size_t count = CountHere(space, keys, /*use=*/false, now);
+  uint64_t elsewhere = 0;
+  count += CountBeyondMemory(space, keys.subspan(count), {}, now, &elsewhere);
+  return count < keys.size() && elsewhere_->IsLocating(space, keys[count]);
+}
+
 std::vector<ChunkPlace> Core::Places(SpaceHandle space, std::span<const KeyHash> keys,
                                      MonotonicTime now) {
   std::vector<ChunkPlace> places;
@@ -91,10 +99,9 @@ std::optional<uint64_t> Core::AllocateArrival(SpaceHandle space, uint64_t bytes,
                                               MonotonicTime now) {
   if (space >= spaces_.size() || bytes == 0 || draining_) return std::nullopt;
   const uint64_t rounded = RoundToGranule(bytes);
-  if (stats_.arriving_bytes > 0 &&
-      stats_.arriving_bytes + rounded > InFlightMax(options_.arriving_bytes_max)) {
-    return std::nullopt;
-  }
+  // What is on its way cannot be evicted: half of the arena must stay free of it. Whoever asks for
+  // chunks keeps to arriving_bytes_max.
+  if (stats_.arriving_bytes + rounded > allocator_.capacity_bytes() / 2) return std::nullopt;
   const Allocation extent = AllocateEvicting(space, rounded, nullptr, now);
   if (extent.kind != ReserveOutcome::Kind::kGranted) return std::nullopt;
   stats_.arriving_bytes += rounded;

@@ -75,11 +75,7 @@ ChunkIndex Core::TakeReady() {
     const Ready next = ready_.front();
     ready_.pop_front();
     stats_.ready_bytes -= next.bytes;
-    const Chunk& chunk = catalog_.chunk(next.chunk);
-    const bool unchanged =
-        chunk.generation == next.generation && chunk.last_use == next.last_use &&
-        (chunk.state == Chunk::State::kVisible || chunk.state == Chunk::State::kPartial);
-    if (unchanged && catalog_.MayGo(next.chunk)) return next.chunk;
+    if (IsUnused(next)) return next.chunk;
   }
   return kNoChunk;
 }

@@ -6,6 +6,8 @@ namespace {
 
 // Bound on the work of one reservation: how many chunks may be evicted for it.
 constexpr uint32_t kEvictionsPerReservationMax = 1024;
+// And how many bytes may be moved within the arena, which takes about a millisecond.
+constexpr uint64_t kMovedBytesPerReservationMax = uint64_t{8} << 20;
 
 }  // namespace
 
@@ -32,6 +34,7 @@ Core::Allocation Core::AllocateEvicting(SpaceHandle space, uint64_t bytes,
   const GroupIndex group = catalog_.GroupOf(space);
   // What goes to disk afterwards has to come through memory.
   bool admitted = newcomer == nullptr || WritesToDisk();
+  uint64_t move_budget = kMovedBytesPerReservationMax;
   for (uint32_t evictions = 0; evictions <= kEvictionsPerReservationMax; ++evictions) {
     const bool below_ceiling = shares_.Fits(group, bytes);
     if (below_ceiling) {
@@ -40,8 +43,7 @@ Core::Allocation Core::AllocateEvicting(SpaceHandle space, uint64_t bytes,
         return {.kind = Kind::kGranted, .offset = *offset};
       }
     }
-    const ChunkIndex victim =
-        below_ceiling ? VictimFor(group, now) : catalog_.Victim(group, now, kLooksPerVictimMax);
+    const ChunkIndex victim = below_ceiling ? VictimFor(group, now) : VictimIn(group, now);
     if (victim == kNoChunk)
       return {.kind = below_ceiling ? Kind::kNoSpace : Kind::kQuota, .offset = 0};
     // Between tenants it is their shares that decide.
@@ -50,6 +52,7 @@ Core::Allocation Core::AllocateEvicting(SpaceHandle space, uint64_t bytes,
       return {.kind = Kind::kRefused, .offset = 0};
     }
     admitted = true;
+    if (Shorten(victim, &move_budget)) continue;
     Evict(victim, below_ceiling ? RemovalCause::kCapacity : RemovalCause::kQuota);
   }
   return {.kind = Kind::kNoSpace, .offset = 0};
@@ -67,8 +70,7 @@ ChunkIndex Core::VictimFor(GroupIndex group, MonotonicTime now) {
 
 ChunkIndex Core::NextToLeave(GroupIndex group, MonotonicTime now) {
   for (const size_t donor : shares_.Donors(group)) {
-    const ChunkIndex victim =
-        catalog_.Victim(static_cast<GroupIndex>(donor), now, kLooksPerVictimMax);
+    const ChunkIndex victim = VictimIn(static_cast<GroupIndex>(donor), now);
     if (victim != kNoChunk) return victim;
   }
   return kNoChunk;

@@ -30,6 +30,12 @@ enum class DiskMode : uint8_t {
   kReadOnly,      // never
 };
 
+// What a chunk in several levels that has to make room loses first.
+enum class DropLevels : uint8_t {
+  kNever,        // all of it
+  kFinestFirst,  // the levels above CoreOptions::levels_min
+};
+
 struct CoreOptions {
   uint64_t data_bytes = 0;
   uint64_t granule_bytes = 4096;
@@ -47,6 +53,10 @@ struct CoreOptions {
   // In which order chunks leave; see docs/POLICY.md.
   OrderKind order = OrderKind::kLearned;
   CostModel cost = {};
+  // Coarser values are nearer to what an engine wants than none. With two of its four levels a
+  // chunk takes half of its bytes, so that two of them fit in the place of one.
+  DropLevels drop_levels = DropLevels::kFinestFirst;
+  uint32_t levels_min = 2;
   // Tenants with quotas; each has an order of its own.
   std::vector<TenantLimits> tenants = {};
   HintOptions hints = {};
@@ -60,7 +70,7 @@ struct CoreOptions {
   // Bytes on their way to and from the disk tier at once.
   uint64_t demoting_bytes_max = uint64_t{256} << 20;
   uint64_t loading_bytes_max = uint64_t{256} << 20;
-  // The same of chunks from other nodes.
+  // The same of chunks from other nodes, and no more than a quarter of the arena.
   uint64_t arriving_bytes_max = uint64_t{256} << 20;
   uint32_t sessions_max = 4096;
   uint32_t spaces_max = 4096;
@@ -227,6 +237,7 @@ struct ChunkInfo {
   PolicyTicks last_use = 0;
   std::optional<MonotonicTime> expiry;
   uint64_t bytes = 0;
+  uint32_t dropped_levels = 0;  // under pressure; the most that one of its parts has lost
   std::vector<BlockExtent> extents;
 };
 
@@ -295,6 +306,8 @@ struct CoreStats {
   absl::Duration disk_load_time;                        // of a chunk, smoothed; zero: none yet
   uint64_t refused_admission = 0;                       // chunks that were not worth a write
   uint64_t demotions = 0, dropped_before_demotion = 0;  // chunks; the latter were not saved in time
+  uint64_t shortened_chunks = 0, shortened_bytes = 0;   // lost their finest levels; saved by it
+  uint64_t moved_bytes = 0;                             // within the arena, of such chunks
   std::array<uint64_t, kRemovalCauses> removed_chunks{};
 };
 

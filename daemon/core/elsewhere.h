@@ -32,8 +32,13 @@ class Elsewhere {
   // Starts to bring the chunk here, unless it is on its way. False: nobody has it who can be asked
   // now.
   virtual bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) = 0;
-  // Whether anything is on its way.
+  // Whether anything is on its way, chunks or answers as to where they are.
   virtual bool fetching() const = 0;
+  // Whether others have to be asked where chunks are. The calls above do so, and answer as if what
+  // is not known yet were nowhere.
+  virtual bool asks() const { return false; }
+  // Whether the answer is to come where this chunk is; Core::NoteFetchEnded follows.
+  virtual bool IsLocating(uint32_t, const KeyHash&) const { return false; }
 };
 
 }  // namespace larder

@@ -203,6 +203,14 @@ void NodeCollector::AddCore(const Snapshot& snapshot, Families* families) {
   families->push_back(Counter("larder_reservations_over_quota_total",
                               "Reservations refused since the tenant is at its ceiling.",
                               stats.reserve_over_quota));
+  families->push_back(Counter("larder_shortened_chunks_total",
+                              "Chunks that lost their finest levels to make room.",
+                              stats.shortened_chunks));
+  families->push_back(Counter("larder_shortened_bytes_total", "Bytes that were saved by it.",
+                              stats.shortened_bytes));
+  families->push_back(Counter("larder_moved_bytes_total",
+                              "Bytes of such chunks that were moved within the arena.",
+                              stats.moved_bytes));
   families->push_back(Counter("larder_reservations_expired_total",
                               "Reservations not committed by their deadline.",
                               stats.expired_reservations));

@@ -17,8 +17,9 @@ namespace {
 constexpr size_t kSecretBytesMax = 1024;
 // How long a thread of gRPC's waits for the event loop.
 constexpr absl::Duration kLoopTimeout = absl::Seconds(5);
-// A fetch over a fast network takes no longer; waking up from sleep would add to it.
-constexpr absl::Duration kSoon = absl::Microseconds(500);
+// So little is here within a moment; waking up from sleep would add to it.
+constexpr uint64_t kSoonBytesMax = 256 << 10;
+constexpr absl::Duration kSoon = absl::Microseconds(200);
 
 absl::StatusOr<PeerEngine> ParseEngine(absl::string_view name) {
   if (name == "auto") return PeerEngine::kAuto;
@@ -93,6 +94,7 @@ absl::Status ClusterNode::Init(const ClusterNodeFacts& facts, Core* core, const 
   transport.secret = secret_;
   transport.listen = options_.listen;
   transport.connections_per_peer = options_.connections;
+  transport.send_file = options_.send_file;
   ASSIGN_OR_RETURN(transport.engine, ParseEngine(options_.engine));
   ASSIGN_OR_RETURN(transport_, StartTcpTransport(transport, arena, mailbox_.get()));
   self_.name = options_.node;
@@ -101,6 +103,7 @@ absl::Status ClusterNode::Init(const ClusterNodeFacts& facts, Core* core, const 
       options_.advertise.empty() ? transport_->listen_address() : options_.advertise;
   self_.memory_bytes = facts.memory_bytes;
   self_.disk_bytes = facts.disk_bytes;
+  self_.directory = options_.directory;
   self_.version = facts.version;
   LogInfo("cluster", {{"name", options_.name},
                       {"node", options_.node},
@@ -185,7 +188,12 @@ bool ClusterNode::Step(bool progress, MonotonicTime now) {
   }
   const bool was_fetching = cluster_->fetching();
   cluster_->Step(now);
-  if (events || (cluster_->fetching() && !was_fetching)) soon_until_ = now + kSoon;
+  const uint64_t under_way = cluster_->fetching_bytes();
+  if (under_way == 0 || under_way > kSoonBytesMax) {
+    soon_until_ = {};
+  } else if (events || !was_fetching) {
+    soon_until_ = now + kSoon;
+  }
   std::vector<ClusterOrder> orders = cluster_->TakeOrders();
   for (ClusterOrder& order : orders) CarryOut(order, now);
   const bool published = PublishChanges();

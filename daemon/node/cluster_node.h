@@ -36,7 +36,9 @@ struct ClusterNodeOptions {
   absl::Duration lease_ttl = absl::Seconds(10);
   absl::Duration member_timeout = absl::Seconds(5);
   std::string engine = "auto";  // of the sockets: auto, io_uring, epoll
-  uint32_t connections = 2;     // to each peer
+  uint32_t connections = 1;     // to each peer
+  bool send_file = false;       // see PeerTransportOptions
+  bool directory = false;
   uint32_t event_log = 1 << 20;
   uint64_t index_entries_max = 64'000'000;
   ClusterCoreOptions core = {};  // its name, granule and index are filled in
@@ -82,7 +84,7 @@ class ClusterNode {
   // Loop. When Step has to be called at the latest.
   std::optional<MonotonicTime> next_wakeup() const { return next_wakeup_; }
   // Loop. A chunk is on its way and may be here so soon that sleeping does not pay.
-  bool expects_soon(MonotonicTime now) const { return now < soon_until_ && cluster_->fetching(); }
+  bool expects_soon(MonotonicTime now) const { return now < soon_until_; }
   // Loop. Offers what is here to others and says so to the members.
   void StartDrain(MonotonicTime deadline, MonotonicTime now);
   // Loop. Nothing is left to offer.

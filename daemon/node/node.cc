@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <thread>
 #include <utility>
@@ -72,6 +73,9 @@ absl::Status Node::Init() {
   core_options.disk_mode = ParseDiskMode(options_.disk.mode);
   core_options.disk_admission = ParseDiskAdmission(options_.disk.admission);
   core_ = std::make_unique<Core>(core_options, &arena_->blocks(), now, UnixMs());
+  core_->SetMover([data = arena_->data()](uint64_t from, uint64_t to, uint64_t bytes) {
+    std::memcpy(&data[to], &data[from], bytes);
+  });
   spaces_path_ = options_.arena.directory + "/spaces";
   if (arena_->recovered()) RETURN_IF_ERROR(RecoverSpaces());
   recovery_ = core_->RecoverBlocks(now);
@@ -201,14 +205,15 @@ void Node::Run() {
 
 bool Node::RunOnce() {
   const MonotonicTime now = SystemClock::Get().Now();
-  bool progress = local_->PollOnce(now);
+  bool active = local_->PollOnce(now);
+  bool progress = active;
   if (tasks_->pending()) {
     tasks_->RunAll();
     progress = true;
   }
   if (!backing_reported_) core_->GrowBackedBytes(arena_->backed_bytes());
   if (now >= next_tick_) Tick(now);
-  if (disk_ != nullptr && disk_->TakeReports(*core_, now)) progress = true;
+  if (disk_ != nullptr && disk_->TakeReports(*core_, now)) progress = active = true;
   if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
   if (cluster_ != nullptr) {
     for (const ClusterCore::Settled& settled : cluster_->core().TakeSettled()) {
@@ -220,21 +225,22 @@ bool Node::RunOnce() {
     AnswerWaiting(now);
   // Last, so that nothing that is to be done waits while the loop sleeps.
   if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
-  if (disk_ != nullptr && disk_->PassOrders(*core_, now)) progress = true;
+  if (disk_ != nullptr && disk_->PassOrders(*core_, now)) progress = active = true;
   if (stop_.load(std::memory_order_relaxed)) return false;
-  if (progress) last_activity_ = now;
+  // Clients and disks are polled for. What comes from other threads and nodes is not: while many
+  // bytes are on their way, whoever carries them needs the core more.
+  if (active) last_activity_ = now;
   const bool polling = now - last_activity_ < options_.spin_limit ||
                        (cluster_ != nullptr && cluster_->expects_soon(now));
   // A little at a time, so that nobody who comes now waits for it.
   if (!polling && core_->insight().Study()) return true;
   if (!polling && local_->PrepareToSleep()) {
-    HandleEvents(TimeToSleep(now));
-    // Whoever woke us may have more to say.
-    last_activity_ = SystemClock::Get().Now();
+    // A client that woke us may have more to say.
+    if (HandleEvents(TimeToSleep(now))) last_activity_ = SystemClock::Get().Now();
   } else if (++polls_ % kPollsPerEventCheck == 0) {
     // However much one client sends: others come, go and wake us. And the client that is polled for
     // may be waiting for this core.
-    HandleEvents(absl::ZeroDuration());
+    (void)HandleEvents(absl::ZeroDuration());
     if (!progress) sched_yield();
   }
   return true;
@@ -246,17 +252,20 @@ absl::Duration Node::TimeToSleep(MonotonicTime now) const {
   return std::max(next - now, absl::ZeroDuration());
 }
 
-void Node::HandleEvents(absl::Duration timeout) {
+bool Node::HandleEvents(absl::Duration timeout) {
   const std::vector<Poller::Event>& events = poller_->Wait(timeout);
+  bool by_client = false;
   const MonotonicTime now = SystemClock::Get().Now();
   for (const Poller::Event& event : events) {
     if ((event.token & LocalServer::kTokenBit) != 0) {
       local_->OnEvent(event, now);
+      by_client = true;
     } else if (event.token == kOwnerToken) {
       LogInfo("owner is gone");
       Stop();
     }  // kTasksToken: the queue is looked at in every round.
   }
+  return by_client;
 }
 
 void Node::AnswerWaiting(MonotonicTime now) {

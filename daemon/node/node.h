@@ -88,7 +88,8 @@ class Node {
   void WriteSpaces();
   void WaitForFirstMemory();
   bool RunOnce();
-  void HandleEvents(absl::Duration timeout);
+  // True if a client was among them.
+  bool HandleEvents(absl::Duration timeout);
   void Tick(MonotonicTime now);
   // Answers the requests for which the disk has brought something.
   void AnswerWaiting(MonotonicTime now);

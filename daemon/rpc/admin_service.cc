@@ -47,6 +47,9 @@ void FillCore(const Core& core, const CoreStats& stats, v1::StatusResponse* resp
   response->set_hints_accepted(stats.hints_accepted);
   response->set_hints_clipped(stats.hints_clipped);
   response->set_hints_refused(stats.hints_refused);
+  response->set_shortened_chunks(stats.shortened_chunks);
+  response->set_shortened_bytes(stats.shortened_bytes);
+  response->set_moved_bytes(stats.moved_bytes);
   for (const CoreStats::Group& group : stats.groups) {
     v1::TenantStatus* tenant = response->add_tenants();
     tenant->set_tenant(group.tenant);

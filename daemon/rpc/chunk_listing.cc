@@ -189,6 +189,7 @@ void FillChunk(const Space& space, const ChunkInfo& chunk, MonotonicTime now,
   status->set_parts(static_cast<uint32_t>(chunk.extents.size()));
   status->set_in_memory(chunk.in_memory);
   status->set_on_disk(chunk.on_disk);
+  status->set_dropped_levels(chunk.dropped_levels);
 }
 
 absl::Status ListChunks(const grpc::ServerContext& context, CoreAccess* access,

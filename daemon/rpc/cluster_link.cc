@@ -146,8 +146,9 @@ void ClusterLink::OnMembersChanged() {
   MemberView view = source->View();
   std::vector<FollowedNode> followed;
   const std::string self = node_->self().name;
+  const bool follows = !AsksDirectory(self, view.members);
   for (const MemberRecord& member : view.members) {
-    if (member.name == self) continue;
+    if (member.name == self || !follows) continue;
     followed.push_back(
         {.name = member.name, .epoch = member.epoch, .rpc_address = member.rpc_address});
   }

@@ -29,6 +29,7 @@ void FillRecord(const MemberRecord& record, v1::ClusterMember* member) {
   member->set_rpc_address(record.rpc_address);
   member->set_version(record.version);
   member->set_draining(record.draining);
+  member->set_directory(record.directory);
   member->set_memory_capacity_bytes(record.memory_bytes);
   member->set_disk_capacity_bytes(record.disk_bytes);
 }
@@ -94,6 +95,11 @@ void FillCluster(ClusterNode& node, MonotonicTime now, v1::ClusterResponse* resp
   response->set_bad_messages(stats.bad_messages + node.dropped_messages());
   response->set_offered_chunks(stats.replication.offered);
   response->set_taken_chunks(stats.replication.taken);
+  response->set_asks_directory(node.core().asks());
+  response->set_directory_questions(stats.directory.questions);
+  response->set_directory_unanswered(stats.directory.unanswered);
+  response->set_answered_questions(stats.answered_questions);
+  response->set_answered_keys(stats.answered_keys);
   response->set_engine(std::string(transport.engine));
   for (size_t reason = 1; reason < kPeerRefusals; ++reason) {
     if (transport.refused[reason] == 0) continue;

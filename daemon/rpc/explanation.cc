@@ -106,12 +106,21 @@ v1::ChunkState StateOf(const Explanation& explanation) {
   return v1::CHUNK_STATE_UNKNOWN;
 }
 
+std::string LevelsText(const ChunkInfo& chunk) {
+  if (chunk.dropped_levels == 0) return "";
+  return absl::StrCat(", without its ", chunk.dropped_levels,
+                      chunk.dropped_levels == 1 ? " finest level" : " finest levels",
+                      ", which made room for others");
+}
+
 std::string StateText(const Explanation& explanation, v1::ChunkState state) {
   switch (state) {
     case v1::CHUNK_STATE_STORED:
-      return absl::StrCat("stored, ", !explanation.chunk->in_memory ? "on disk"
-                                      : explanation.chunk->on_disk  ? "in memory and on disk"
-                                                                    : "in memory");
+      return absl::StrCat("stored, ",
+                          !explanation.chunk->in_memory ? "on disk"
+                          : explanation.chunk->on_disk  ? "in memory and on disk"
+                                                        : "in memory",
+                          LevelsText(*explanation.chunk));
     case v1::CHUNK_STATE_LOADING:
       return "on its way from disk into memory";
     case v1::CHUNK_STATE_INCOMPLETE:

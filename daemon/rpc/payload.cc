@@ -102,6 +102,7 @@ absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescrip
     ASSIGN_OR_RETURN(const ContainerView view,
                      ContainerView::Parse(arena_data.subspan(extent.offset, extent.bytes)));
     RETURN_IF_ERROR(view.CheckIdentity(manifest, space_id, key, extent.part));
+    payload->LimitLevels(view.level_count());
     const Part slice = Intersect(extent.part, wanted);
     RETURN_IF_ERROR(ReadContainer(codecs, view, manifest, slice, /*levels=*/0,
                                   DestinationOf(manifest, wanted, slice, payload)));

@@ -1,6 +1,7 @@
 // A chunk's payload on its way through a stream, in the pieces in which it travels.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -42,6 +43,9 @@ class Payload {
   absl::Status Allocate(uint64_t bytes);
 
   uint64_t bytes() const { return bytes_; }
+  // The fewest levels of a container that it was read from; 0: it was not.
+  uint32_t levels() const { return levels_; }
+  void LimitLevels(uint32_t levels) { levels_ = levels_ == 0 ? levels : std::min(levels_, levels); }
   std::vector<std::string>& pieces() { return pieces_; }
   std::vector<ConstSegment> segments() const;
   // Appends the memory of the bytes [offset, offset + bytes) of an allocated payload.
@@ -51,6 +55,7 @@ class Payload {
   PayloadBudget* const budget_;
   uint64_t taken_bytes_ = 0;
   uint64_t bytes_ = 0;
+  uint32_t levels_ = 0;
   std::vector<std::string> pieces_;
 };
 

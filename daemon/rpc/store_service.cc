@@ -22,6 +22,8 @@ namespace {
 constexpr uint64_t kBufferedBytesMax = uint64_t{1} << 30;
 // Between two looks whether a chunk has come from disk.
 constexpr auto kDiskPollPause = std::chrono::milliseconds(1);
+// Looks whether it is known where chunks are, a pause after each; the cluster gives up earlier.
+constexpr int kLocatePollsMax = 100;
 
 // False when the caller has gone.
 bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, Payload* payload,
@@ -33,6 +35,7 @@ bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, 
   header.set_parent_hash(HashOrNothing(identity.parent));
   header.set_depth(identity.depth);
   header.set_token_count(identity.token_count);
+  header.set_levels(payload->levels());
   FillPart(part, header.mutable_part());
   header.set_payload_bytes(payload->bytes());
   if (!writer->Write(response)) return false;
@@ -67,16 +70,25 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
   if (!id.ok()) return ToGrpcStatus(id.status());
   const absl::StatusOr<std::vector<KeyHash>> keys = ParseKeys(request->keys());
   if (!keys.ok()) return ToGrpcStatus(keys.status());
-  return ToGrpcStatus(
-      access_->Run(*context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
-        ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
-        ASSIGN_OR_RETURN(const PrefixMatch found,
-                         core.Match(space->handle, *keys, {.touch = request->touch()}, now));
-        response->set_chunks(found.chunks);
-        response->set_tokens(found.tokens);
-        response->set_bytes(found.bytes);
-        return absl::OkStatus();
-      }));
+  bool locating = false;
+  int polls = 0;
+  const auto look = [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+    ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
+    locating = polls < kLocatePollsMax && core.IsLocating(space->handle, *keys, now);
+    if (locating) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const PrefixMatch found,
+                     core.Match(space->handle, *keys, {.touch = request->touch()}, now));
+    response->set_chunks(found.chunks);
+    response->set_tokens(found.tokens);
+    response->set_bytes(found.bytes);
+    return absl::OkStatus();
+  };
+  absl::Status looked = access_->Run(*context, look);
+  for (; looked.ok() && locating; looked = access_->Run(*context, look)) {
+    ++polls;
+    std::this_thread::sleep_for(kDiskPollPause);
+  }
+  return ToGrpcStatus(looked);
 }
 
 grpc::Status StoreService::Put(grpc::ServerContext* context,

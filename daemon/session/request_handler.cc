@@ -8,15 +8,18 @@
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "daemon/core/level_cuts.h"
 #include "kernels/format/container.h"
 
 namespace larder {
 namespace {
 
-// Requests that wait for the disk at once, and their keys; and the longest that one waits.
+// Requests that wait for chunks at once, and their keys; and the longest that one waits.
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kWaitingKeysMax = size_t{1} << 20;
 constexpr absl::Duration kWaitMax = absl::Seconds(60);
+// The longest that a match waits to hear where chunks are; the cluster gives up earlier.
+constexpr absl::Duration kLocateWaitMax = absl::Milliseconds(100);
 // Requests that wait for copies on other nodes.
 constexpr size_t kReplicatingMax = 1024;
 
@@ -84,7 +87,7 @@ std::string RelativeNote(const Core& core, const Space& space) {
 }  // namespace
 
 absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
-                                    std::span<const uint8_t> arena_data) {
+                                    std::span<const uint8_t> arena_data, BlockCuts* cuts) {
   const Space* space = core.FindSpace(reservation.space);
   ASSIGN_OR_RETURN(const ContainerView view,
                    ContainerView::Parse(arena_data.subspan(reservation.offset, reservation.bytes)));
@@ -97,6 +100,7 @@ absl::Status CheckReservedContainer(const Core& core, const Reservation& reserva
   if (identity.parent != reservation.parent || identity.depth != reservation.depth) {
     return absl::DataLossError("the container's parent or depth is not what was reserved");
   }
+  if (cuts != nullptr) *cuts = CutsOf(view);
   return absl::OkStatus();
 }
 
@@ -127,9 +131,8 @@ absl::Status RequestHandler::Dispatch(SessionId session, const Frame& frame, Mon
     case Opcode::kOpenSpace:
       return OpenSpace(reader);
     case Opcode::kMatch:
-      return Match(reader, now);
     case Opcode::kAcquire:
-      return Acquire(session, reader, frame.header.request_id, now);
+      return LookUp(session, opcode, reader, frame.header.request_id, now);
     case Opcode::kRelease: {
       const auto request = reader.Read<ReleaseRequest>();
       RETURN_IF_ERROR(reader.Finish("release"));
@@ -205,14 +208,16 @@ absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opco
   return request;
 }
 
-absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
-  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kMatch, "match"));
+absl::StatusOr<bool> RequestHandler::TryMatch(const KeysRequest& request,
+                                              std::span<const KeyHash> keys, bool may_wait,
+                                              MonotonicTime now) {
   const LookupOptions options{.touch = (request.flags & kMatchTouches) != 0,
                               .local_only = (request.flags & kMatchLocalOnly) != 0};
-  ASSIGN_OR_RETURN(const PrefixMatch result, core_->Match(request.space, keys_, options, now));
+  if (may_wait && !options.local_only && core_->IsLocating(request.space, keys, now)) return true;
+  ASSIGN_OR_RETURN(const PrefixMatch result, core_->Match(request.space, keys, options, now));
   std::vector<ChunkPlace> places;
   if ((request.flags & kMatchPlaces) != 0) {
-    places = core_->Places(request.space, std::span(keys_).first(result.chunks), now);
+    places = core_->Places(request.space, keys.first(result.chunks), now);
   }
   absl::btree_map<uint16_t, std::string> nodes;
   for (const ChunkPlace& place : places) {
@@ -230,25 +235,34 @@ absl::Status RequestHandler::Match(MessageReader& reader, MonotonicTime now) {
   writer_.WriteArray<ChunkPlaceMessage>(places.size(),
                                         [&](size_t i) { return ToMessage(places[i]); });
   for (const auto& [node, name] : nodes) writer_.Write(NameMessage(node, name));
+  return false;
+}
+
+absl::Status RequestHandler::LookUp(SessionId session, Opcode opcode, MessageReader& reader,
+                                    uint64_t request_id, MonotonicTime now) {
+  const bool match = opcode == Opcode::kMatch;
+  Waiting waiting{.session = session, .request_id = request_id, .opcode = opcode};
+  ASSIGN_OR_RETURN(waiting.request, ReadKeys(reader, opcode, match ? "match" : "acquire"));
+  waiting.keys = std::move(keys_);
+  const absl::Duration wait =
+      match ? kLocateWaitMax : std::min(absl::Milliseconds(waiting.request.wait_ms), kWaitMax);
+  waiting.deadline = now + wait;
+  const bool may_wait = wait > absl::ZeroDuration() && waiting_.size() < kWaitingMax &&
+                        waiting_keys_ + waiting.keys.size() <= kWaitingKeysMax;
+  ASSIGN_OR_RETURN(waits_, TryLookUp(waiting, may_wait, now));
+  if (waits_) {
+    NoteDeadline(waiting.deadline);
+    KeepWaiting(std::move(waiting));
+  }
   return absl::OkStatus();
 }
 
-absl::Status RequestHandler::Acquire(SessionId session, MessageReader& reader, uint64_t request_id,
-                                     MonotonicTime now) {
-  ASSIGN_OR_RETURN(const KeysRequest request, ReadKeys(reader, Opcode::kAcquire, "acquire"));
-  const bool may_wait = request.wait_ms > 0 && waiting_.size() < kWaitingMax &&
-                        waiting_keys_ + keys_.size() <= kWaitingKeysMax;
-  ASSIGN_OR_RETURN(waits_, TryAcquire(session, request, keys_, may_wait, now));
-  if (waits_) {
-    const absl::Duration wait = std::min(absl::Milliseconds(request.wait_ms), kWaitMax);
-    KeepWaiting({.session = session,
-                 .request_id = request_id,
-                 .request = request,
-                 .keys = keys_,
-                 .deadline = now + wait});
-    NoteDeadline(now + wait);
+absl::StatusOr<bool> RequestHandler::TryLookUp(const Waiting& request, bool may_wait,
+                                               MonotonicTime now) {
+  if (request.opcode == Opcode::kMatch) {
+    return TryMatch(request.request, request.keys, may_wait, now);
   }
-  return absl::OkStatus();
+  return TryAcquire(request.session, request.request, request.keys, may_wait, now);
 }
 
 void RequestHandler::NoteDeadline(MonotonicTime deadline) {
@@ -305,17 +319,14 @@ void RequestHandler::AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(Ses
     writer_.Clear();
     waits_ = false;
     absl::StatusOr<bool> waits = true;
-    if (can_answer(request.session)) {
-      waits =
-          TryAcquire(request.session, request.request, request.keys, now < request.deadline, now);
-    }
+    if (can_answer(request.session)) waits = TryLookUp(request, now < request.deadline, now);
     if (waits.ok() && *waits) {
       if (request.deadline > now) NoteDeadline(request.deadline);
       KeepWaiting(std::move(request));
       continue;
     }
     answer(request.session,
-           MakeReply(static_cast<uint16_t>(Opcode::kAcquire), request.request_id, waits.status()));
+           MakeReply(static_cast<uint16_t>(request.opcode), request.request_id, waits.status()));
   }
 }
 
@@ -407,7 +418,9 @@ absl::Status RequestHandler::Commit(SessionId session, MessageReader& reader, Mo
   for (size_t i = 0; i < ids.size(); ++i) {
     const Reservation* reservation = core_->FindReservation(session, ids[i]);
     if (reservation != nullptr) {
-      const absl::Status checked = CheckReservedContainer(*core_, *reservation, arena_data_);
+      BlockCuts cuts;
+      absl::Status checked = CheckReservedContainer(*core_, *reservation, arena_data_, &cuts);
+      if (checked.ok()) checked = core_->SetCuts(session, ids[i], cuts);
       if (!checked.ok()) {
         codes[i] = checked.code();
         (void)core_->Abort(session, ids[i]);

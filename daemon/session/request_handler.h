@@ -52,11 +52,12 @@ class RequestHandler {
     FrameLabel label;
     std::span<const uint8_t> payload;
   };
-  // A request that waits for the disk gets a reply that is not wanted now; see AnswerWaiting.
+  // A request that waits for chunks, or to hear where they are, gets a reply that is not wanted
+  // now; see AnswerWaiting.
   Reply Handle(SessionId session, const Frame& frame, MonotonicTime now);
 
-  // Requests that wait for chunks to come from disk. Answers those for which enough is there or
-  // time is over, if `can_answer` their session; the others go on waiting.
+  // Requests that wait for what comes from disk or other nodes. Answers those for which enough is
+  // there or time is over, if `can_answer` their session; the others go on waiting.
   void AnswerWaiting(MonotonicTime now, absl::FunctionRef<bool(SessionId)> can_answer,
                      absl::FunctionRef<void(SessionId, const Reply&)> answer);
   bool has_waiting() const { return !waiting_.empty() || !replicating_.empty(); }
@@ -73,9 +74,10 @@ class RequestHandler {
   struct Waiting {
     SessionId session;
     uint64_t request_id = 0;
-    KeysRequest request;
-    std::vector<KeyHash> keys;
-    MonotonicTime deadline;
+    Opcode opcode = Opcode::kMatch;  // or kAcquire
+    KeysRequest request = {};
+    std::vector<KeyHash> keys = {};
+    MonotonicTime deadline = {};
   };
 
   struct Replicating {
@@ -87,10 +89,13 @@ class RequestHandler {
 
   absl::Status Dispatch(SessionId session, const Frame& frame, MonotonicTime now);
   absl::Status OpenSpace(MessageReader& reader);
-  absl::Status Match(MessageReader& reader, MonotonicTime now);
-  absl::Status Acquire(SessionId session, MessageReader& reader, uint64_t request_id,
-                       MonotonicTime now);
-  // Writes the reply, unless `may_wait` and it is worth waiting: then it returns true.
+  // kMatch and kAcquire.
+  absl::Status LookUp(SessionId session, Opcode opcode, MessageReader& reader, uint64_t request_id,
+                      MonotonicTime now);
+  // Writes the reply, unless `may_wait` and it is worth waiting: then they return true.
+  absl::StatusOr<bool> TryLookUp(const Waiting& request, bool may_wait, MonotonicTime now);
+  absl::StatusOr<bool> TryMatch(const KeysRequest& request, std::span<const KeyHash> keys,
+                                bool may_wait, MonotonicTime now);
   absl::StatusOr<bool> TryAcquire(SessionId session, const KeysRequest& request,
                                   std::span<const KeyHash> keys, bool may_wait, MonotonicTime now);
   void KeepWaiting(Waiting request);
@@ -124,8 +129,8 @@ class RequestHandler {
 };
 
 // OK when a whole and unmistakable container of this reservation lies in its extent. The planes'
-// bytes are not summed: every reader does that.
+// bytes are not summed: every reader does that. `cuts`, if any, gets where its levels end.
 absl::Status CheckReservedContainer(const Core& core, const Reservation& reservation,
-                                    std::span<const uint8_t> arena_data);
+                                    std::span<const uint8_t> arena_data, BlockCuts* cuts = nullptr);
 
 }  // namespace larder

@@ -65,18 +65,20 @@ absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& m
 // checksum. Movable; const methods are thread-safe.
 class ContainerView {
  public:
-  // `bytes` is the container and nothing else. Checks everything but the planes' bytes; DATA_LOSS
-  // names the field and its offset.
+  // `bytes` is the container and nothing else, or so much of it that it ends with a level. Checks
+  // everything but the planes' bytes; DATA_LOSS names the field and its offset.
   static absl::StatusOr<ContainerView> Parse(std::span<const uint8_t> bytes);
 
   const ChunkIdentity& identity() const { return identity_; }
   ContainerCodec codec() const { return codec_; }
   // Levels that are there, 1 to LevelsMax(codec()).
   uint32_t level_count() const { return level_count_; }
+  // The container's length if it had no levels after this one. REQUIRES: level < level_count().
+  uint64_t LevelEnd(uint32_t level) const;
   uint32_t planes_per_layer() const { return planes_per_layer_; }
   // The container's bytes as given to Parse.
   std::span<const uint8_t> bytes() const { return bytes_; }
-  // In the order level, layer, plane.
+  // Of the levels that are there, in the order level, layer, plane.
   std::span<const ContainerTocEntry> entries() const { return entries_; }
 
   // REQUIRES: identity().part holds `layer`, plane < planes_per_layer(), level < level_count().
@@ -97,6 +99,8 @@ class ContainerView {
  private:
   ContainerView() = default;
   void TakeIdentity(const ContainerHeader& header);
+  // Finds out which levels are there. REQUIRES: entries_ holds those of all levels.
+  absl::Status TakeLevels(const ContainerHeader& header, uint64_t container_bytes);
 
   std::span<const uint8_t> bytes_;
   ChunkIdentity identity_;

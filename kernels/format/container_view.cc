@@ -78,7 +78,7 @@ absl::Status CheckChunk(const ContainerHeader& header) {
 }
 
 // Where things lie. One container has one layout, so every value follows from the part and the
-// container's size. REQUIRES: CheckChunk is OK.
+// container's size, but for levels that were cut off. REQUIRES: CheckChunk is OK.
 absl::Status CheckLayout(const ContainerHeader& header, uint64_t container_bytes) {
   RETURN_IF_ERROR(ExpectRange(header, &ContainerHeader::planes_per_layer, "planes_per_layer", 1,
                               kPlanesPerLayerMax));
@@ -90,9 +90,14 @@ absl::Status CheckLayout(const ContainerHeader& header, uint64_t container_bytes
   const uint64_t toc_bytes = uint64_t{header.toc_entry_count} * sizeof(ContainerTocEntry);
   RETURN_IF_ERROR(Expect(header, &ContainerHeader::body_offset, "body_offset",
                          AlignToPlane(sizeof(ContainerHeader) + toc_bytes)));
-  RETURN_IF_ERROR(Expect(header, &ContainerHeader::total_bytes, "total_bytes", container_bytes));
-  RETURN_IF_ERROR(ExpectRange(header, &ContainerHeader::total_bytes, "total_bytes",
-                              header.body_offset, UINT64_MAX));
+  // Of several levels the last ones may have been cut off.
+  if (header.level_count == 1 || header.total_bytes < container_bytes) {
+    RETURN_IF_ERROR(Expect(header, &ContainerHeader::total_bytes, "total_bytes", container_bytes));
+  }
+  if (container_bytes < header.body_offset) {
+    return Malformed(
+        absl::StrCat(container_bytes, " bytes, its body begins at offset ", header.body_offset));
+  }
   RETURN_IF_ERROR(Expect(header, &ContainerHeader::body_bytes, "body_bytes",
                          header.total_bytes - header.body_offset));
   if (header.body_bytes % kPlaneAlignment == 0) return absl::OkStatus();
@@ -172,6 +177,7 @@ absl::StatusOr<ContainerView> ContainerView::Parse(std::span<const uint8_t> byte
                                   toc_crc, ", the header says ", header.toc_crc32c));
   }
   RETURN_IF_ERROR(CheckEntries(view.entries_, header));
+  RETURN_IF_ERROR(view.TakeLevels(header, bytes.size()));
   const size_t toc_end = sizeof header + toc_bytes;
   if (!IsZero(bytes.subspan(toc_end, header.body_offset - toc_end))) {
     return Malformed(absl::StrCat("padding at offset ", toc_end, " is not zero"));
@@ -180,6 +186,23 @@ absl::StatusOr<ContainerView> ContainerView::Parse(std::span<const uint8_t> byte
   view.bytes_ = bytes;
   view.TakeIdentity(header);
   return view;
+}
+
+absl::Status ContainerView::TakeLevels(const ContainerHeader& header, uint64_t container_bytes) {
+  const size_t planes = entries_.size() / header.level_count;
+  for (level_count_ = header.level_count; level_count_ > 0; --level_count_) {
+    entries_.resize(level_count_ * planes);
+    if (LevelEnd(level_count_ - 1) == container_bytes) return absl::OkStatus();
+  }
+  return Malformed(absl::StrCat(Found(header, &ContainerHeader::total_bytes, "total_bytes"),
+                                ", expected ", container_bytes, ", and none of its ",
+                                header.level_count, " levels ends there"));
+}
+
+uint64_t ContainerView::LevelEnd(uint32_t level) const {
+  const size_t planes = entries_.size() / level_count_;
+  const ContainerTocEntry& last = entries_[(level + size_t{1}) * planes - 1];
+  return AlignToPlane(last.offset + last.stored_bytes);
 }
 
 void ContainerView::TakeIdentity(const ContainerHeader& header) {
@@ -194,7 +217,6 @@ void ContainerView::TakeIdentity(const ContainerHeader& header) {
                     .head_begin = header.head_begin,
                     .head_end = header.head_end};
   codec_ = static_cast<ContainerCodec>(header.codec);
-  level_count_ = header.level_count;
   planes_per_layer_ = header.planes_per_layer;
 }
 

@@ -330,7 +330,13 @@ void BlockTable::WriteReserved(uint32_t index, const BlockRecord& fields) {
   stored.layer_end = fields.layer_end;
   stored.head_begin = fields.head_begin;
   stored.head_end = fields.head_end;
-  std::memset(stored.reserved, 0, sizeof stored.reserved);
+  SetCuts(index, fields.cuts);
+  stored.dropped_levels = fields.dropped_levels;
+}
+
+void BlockTable::SetCuts(uint32_t index, const BlockCuts& cuts) {
+  LARDER_CHECK(state(index) == BlockState::kReserved);
+  std::copy(cuts.begin(), cuts.end(), record(index).cuts);
 }
 
 void BlockTable::Commit(uint32_t index, uint64_t sequence) {
@@ -378,6 +384,8 @@ BlockRecord BlockTable::Read(uint32_t index) const {
   fields.layer_end = stored.layer_end;
   fields.head_begin = stored.head_begin;
   fields.head_end = stored.head_end;
+  std::copy(std::begin(stored.cuts), std::end(stored.cuts), fields.cuts.begin());
+  fields.dropped_levels = stored.dropped_levels;
   fields.sequence = LoadWord(stored.sequence) & kGuardedValueMax;
   fields.expiry_unix_ms = static_cast<int64_t>(LoadWord(stored.expiry) & kGuardedValueMax);
   fields.flags = static_cast<uint32_t>(LoadWord(stored.flags));

@@ -1,6 +1,7 @@
 // The persistent half of the catalog: one fixed record for each block of an arena.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,6 +28,11 @@ struct BlockTableGeometry {
   friend bool operator==(const BlockTableGeometry&, const BlockTableGeometry&) = default;
 };
 
+// Lengths to which a block may be cut so that what is left makes sense, ascending, in units of
+// kBlockCutUnitBytes; after the last one zeros.
+inline constexpr uint64_t kBlockCutUnitBytes = 64;
+using BlockCuts = std::array<uint32_t, 3>;
+
 struct BlockRecord {
   SpaceId space;
   KeyHash key;
@@ -42,6 +48,8 @@ struct BlockRecord {
   uint64_t sequence = 0;       // order of commits and touches, for recency after a restart
   int64_t expiry_unix_ms = 0;  // 0: never
   uint32_t flags = 0;          // kBlockFlag...
+  BlockCuts cuts = {};
+  uint32_t dropped_levels = 0;  // so many were cut off already
 
   friend bool operator==(const BlockRecord&, const BlockRecord&) = default;
 };
@@ -109,6 +117,9 @@ class BlockTable {
 
   // Writes all fields but `sequence` of a reserved record; a reader after a crash ignores them.
   void WriteReserved(uint32_t index, const BlockRecord& record);
+
+  // Of a reserved and written record.
+  void SetCuts(uint32_t index, const BlockCuts& cuts);
 
   // Makes a reserved and written record permanent, in one store. REQUIRES, here and in SetSequence:
   // sequence <= kGuardedValueMax.

@@ -75,12 +75,13 @@ struct BlockRecordV1 {
   uint16_t layer_end;
   uint16_t head_begin;
   uint16_t head_end;
-  uint8_t reserved[16];
+  uint32_t cuts[3];         // where it may be cut short, in units of kBlockCutUnitBytes
+  uint32_t dropped_levels;  // so many were cut off already
 };
 static_assert(sizeof(BlockRecordV1) == kBlockRecordBytes);
 static_assert(offsetof(BlockRecordV1, space_low) == 32);
 static_assert(offsetof(BlockRecordV1, offset) == 80);
-static_assert(offsetof(BlockRecordV1, reserved) == 112);
+static_assert(offsetof(BlockRecordV1, cuts) == 112);
 static_assert(std::is_trivially_copyable_v<BlockRecordV1>);
 
 }  // namespace larder

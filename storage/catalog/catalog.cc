@@ -127,6 +127,14 @@ void Catalog::AddBlock(ChunkIndex chunk, BlockIndex block) {
   chunks_[chunk].first_block = block;
 }
 
+void Catalog::ReplaceBlock(ChunkIndex chunk, BlockIndex block, BlockIndex next) {
+  next_block_.GrowTo(next + size_t{1});
+  next_block_[next] = next_block_[block];
+  BlockIndex* link = &chunks_[chunk].first_block;
+  while (*link != block) link = &next_block_[*link];
+  *link = next;
+}
+
 void Catalog::SetExpiry(ChunkIndex chunk_index, MonotonicTime expiry) {
   Chunk& chunk = chunks_[chunk_index];
   if (chunk.expiry.nanoseconds != 0) expiries_.erase({chunk.expiry, chunk_index});

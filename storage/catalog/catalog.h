@@ -107,6 +107,8 @@ class Catalog {
   void LinkParent(ChunkIndex chunk, const KeyHash& parent);
 
   void AddBlock(ChunkIndex chunk, BlockIndex block);
+  // `next` takes the place of `block`, which is one of the chunk's.
+  void ReplaceBlock(ChunkIndex chunk, BlockIndex block, BlockIndex next);
   void SetVisible(ChunkIndex chunk) { chunks_[chunk].state = Chunk::State::kVisible; }
   void SetExpiry(ChunkIndex chunk, MonotonicTime expiry);
 

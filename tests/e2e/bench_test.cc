@@ -210,5 +210,17 @@ TEST_F(BenchTest, DiskMetadataReadsEveryRecordBack) {
   EXPECT_GT(json["raw"]["bytes_per_record"], 128);
 }
 
+TEST_F(BenchTest, IndexGivesEveryFigure) {
+  const Json json = ParseOutput(RunBench("index --entries 50000 --json"));
+  for (const char* name : {"bytes_per_entry", "match1000_p50_us", "match_growth_ratio",
+                           "events_per_s", "follower_sync_10m_s"}) {
+    ASSERT_TRUE(json.contains(name)) << name;
+    EXPECT_GT(json[name], 0) << name;
+  }
+  EXPECT_EQ(json["raw"]["entries"], 50000);
+  EXPECT_EQ(json["raw"]["follower_sync_entries"], 50000);
+  EXPECT_GT(json["raw"]["wire_bytes_per_event"], 23);
+}
+
 }  // namespace
 }  // namespace larder

@@ -24,6 +24,7 @@ std::vector<std::string> DaemonProcess::CommandLine() const {
                                         absl::StrCat("--arena-bytes=", options_.arena_bytes),
                                         "--grpc-listen=",
                                         "--metrics-listen="};
+  arguments.insert(arguments.begin(), options_.launcher.begin(), options_.launcher.end());
   arguments.insert(arguments.end(), options_.flags.begin(), options_.flags.end());
   return arguments;
 }

@@ -15,6 +15,8 @@ struct DaemonOptions {
   uint64_t arena_bytes = uint64_t{64} << 20;
   // Further flags, such as "--set", "local.session_timeout=1s".
   std::vector<std::string> flags = {};
+  // What comes before larderd on the command line, such as the way into a namespace.
+  std::vector<std::string> launcher = {};
 };
 
 // larderd with its arena and socket in `directory`. It can be killed and started again there. Not

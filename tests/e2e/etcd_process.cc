@@ -44,7 +44,9 @@ EtcdProcess::EtcdProcess(const std::string& directory, EtcdProcessOptions option
   if (options_.port == 0) options_.port = FreePort();
 }
 
-std::string EtcdProcess::endpoint() const { return absl::StrCat("127.0.0.1:", options_.port); }
+std::string EtcdProcess::endpoint() const {
+  return absl::StrCat(options_.host, ":", options_.port);
+}
 
 void EtcdProcess::Start() {
   const std::string clients = absl::StrCat(options_.scheme, "://", endpoint());
@@ -60,9 +62,10 @@ void EtcdProcess::Start() {
                                         "--initial-cluster=test=" + peers,
                                         "--heartbeat-interval=50",
                                         "--election-timeout=500"};
+  arguments.insert(arguments.begin(), options_.launcher.begin(), options_.launcher.end());
   arguments.insert(arguments.end(), options_.flags.begin(), options_.flags.end());
   process_ = ChildProcess::Start(arguments);
-  ASSERT_TRUE(process_->WaitForOutput("ready to serve client requests"))
+  ASSERT_TRUE(process_->WaitForOutput("serving client traffic"))
       << "etcd did not start: " << process_->Output();
 }
 

@@ -14,10 +14,13 @@ struct EtcdProcessOptions {
   std::vector<std::string> flags = {};
   std::vector<std::string> control_flags = {};  // of etcdctl
   int port = 0;                                 // of the clients; 0: any free one
+  std::string host = "127.0.0.1";
+  // What comes before etcd on the command line, such as the way into a namespace.
+  std::vector<std::string> launcher = {};
 };
 
-// One etcd on free ports of the loopback, with its data in `directory`. It can be killed and
-// started again there. Not thread-safe, like ChildProcess.
+// One etcd on free ports of the loopback or its host, with its data in `directory`. It can be
+// killed and started again there. Not thread-safe, like ChildProcess.
 class EtcdProcess {
  public:
   // Why there can be no etcd on this machine; empty: there can. For GTEST_SKIP.

@@ -95,6 +95,18 @@ std::vector<ValidGolden> ValidGoldens() {
   return {KeyValue(), LatentPart(), RecurrentPart(), LongKey()};
 }
 
+ValidGolden LevelsGolden() {
+  const Manifest manifest =
+      MakeManifest(CacheKind::kKeyValue, ElementType::kBfloat16, 1, 1, 64, 16);
+  std::vector<uint8_t> payload(manifest.PayloadBytes(manifest.WholePart()));
+  for (size_t i = 0; i < payload.size(); ++i) {
+    // Elements from 1 to 4: their exponents are those of a cache, not of noise.
+    payload[i] = i % 2 == 0 ? static_cast<uint8_t>(i * 37 + i / 128) : uint8_t{0x40};
+  }
+  return {kLevelsGolden, manifest, MakeIdentity(manifest, manifest.WholePart(), 32),
+          std::move(payload)};
+}
+
 std::vector<CorruptGolden> CorruptGoldens() {
   using Bytes = std::vector<uint8_t>;
   return {

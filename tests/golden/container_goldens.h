@@ -29,4 +29,11 @@ std::vector<CorruptGolden> CorruptGoldens();
 // The serialised manifest of valid_key_value.bin.
 inline constexpr char kManifestGolden[] = "manifest_key_value.bin";
 
+// A container in four levels; the same, cut at the end of the second; and cut 64 bytes before.
+inline constexpr char kLevelsGolden[] = "valid_levels.bin";
+inline constexpr char kCutGolden[] = "valid_levels_cut.bin";
+inline constexpr char kMiscutGolden[] = "corrupt_levels_cut.bin";
+// What valid_levels.bin is made of.
+ValidGolden LevelsGolden();
+
 }  // namespace larder

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "kernels/format/coded_container.h"
 #include "tests/golden/container_goldens.h"
 
 namespace larder {
@@ -32,6 +33,19 @@ absl::Status WriteNew(const std::filesystem::path& path, std::span<const uint8_t
   return absl::OkStatus();
 }
 
+absl::Status WriteLevels(const std::filesystem::path& directory) {
+  const ValidGolden golden = LevelsGolden();
+  const ConstSegment payload = {golden.payload.data(), golden.payload.size()};
+  ASSIGN_OR_RETURN(const std::vector<uint8_t> container,
+                   EncodeContainer(ContainerCodecs(), ContainerCodec::kLarder, /*levels=*/0,
+                                   golden.manifest, golden.identity, {&payload, 1}));
+  ASSIGN_OR_RETURN(const ContainerView view, ContainerView::Parse(container));
+  const std::span<const uint8_t> bytes(container);
+  RETURN_IF_ERROR(WriteNew(directory / kLevelsGolden, bytes));
+  RETURN_IF_ERROR(WriteNew(directory / kCutGolden, bytes.first(view.LevelEnd(1))));
+  return WriteNew(directory / kMiscutGolden, bytes.first(view.LevelEnd(1) - kPlaneAlignment));
+}
+
 absl::Status WriteGoldens(const std::filesystem::path& directory) {
   std::vector<uint8_t> base;
   for (const ValidGolden& golden : ValidGoldens()) {
@@ -46,6 +60,7 @@ absl::Status WriteGoldens(const std::filesystem::path& directory) {
     golden.change(container);
     RETURN_IF_ERROR(WriteNew(directory / golden.file_name, container));
   }
+  RETURN_IF_ERROR(WriteLevels(directory));
   return WriteNew(directory / kManifestGolden, ValidGoldens().front().manifest.Serialize());
 }
 

@@ -1,4 +1,4 @@
-// larder-bench: replays workloads against a daemon, and measures one node.
+// larder-bench: replays workloads against a daemon, and measures one node and the cluster's parts.
 // Exit codes: 0 done, 1 a byte was wrong or something failed, 2 bad usage.
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -16,8 +16,10 @@
 #include "tools/bench/disk.h"
 #include "tools/bench/disk_metadata.h"
 #include "tools/bench/geometry.h"
+#include "tools/bench/index.h"
 #include "tools/bench/micro.h"
 #include "tools/bench/micro_report.h"
+#include "tools/bench/net.h"
 #include "tools/bench/replay.h"
 #include "tools/bench/replay_report.h"
 #include "tools/console/progress_bar.h"
@@ -33,6 +35,7 @@ constexpr int kExitUsage = 2;
 constexpr uint64_t kGeneratedRequests = 1000;
 constexpr uint32_t kTimeScaleMax = 1000;
 constexpr uint64_t kIndexRecordsMax = 1'000'000'000;
+constexpr uint64_t kIndexEntriesMax = 1'000'000'000;
 
 struct ReplayFlags {
   std::string trace, generate;
@@ -60,6 +63,16 @@ struct DiskFlags {
 
 struct DiskMetadataFlags {
   DiskMetadataBenchOptions options;
+  bool json = false;
+};
+
+struct IndexFlags {
+  IndexBenchOptions options;
+  bool json = false;
+};
+
+struct NetFlags {
+  NetBenchOptions options;
   bool json = false;
 };
 
@@ -157,6 +170,23 @@ void DeclareDiskMetadata(CLI::App* app, DiskMetadataFlags* flags) {
   app->add_option("--records", flags->options.records, "Records of the index")
       ->check(CLI::Range(uint64_t{1}, kIndexRecordsMax))
       ->capture_default_str();
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareIndex(CLI::App* app, IndexFlags* flags) {
+  app->add_option("--entries", flags->options.entries, "Entries of the index")
+      ->check(CLI::Range(uint64_t{1000}, kIndexEntriesMax))
+      ->capture_default_str();
+  app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
+}
+
+void DeclareNet(CLI::App* app, NetFlags* flags) {
+  app->add_option("--engine", flags->options.engine,
+                  "How the nodes drive their sockets: auto, io_uring, epoll")
+      ->capture_default_str();
+  app->add_flag("--quick", flags->options.quick,
+                "Small sizes: shows that it works, the figures mean little");
+  app->add_option("--larderd", flags->options.larderd, "The daemons' program")->type_name("PATH");
   app->add_flag("--json", flags->json, "Print one JSON object instead of a table");
 }
 
@@ -273,12 +303,23 @@ int Main(int argc, char** argv) {
   CLI::App* disk_metadata = app.add_subcommand(
       "disk-metadata", "Measures the disk tier's index: writing it, and reading it at a restart");
   DeclareDiskMetadata(disk_metadata, &disk_metadata_flags);
+  IndexFlags index_flags;
+  index_flags.options.on_step = PrintStep;
+  CLI::App* index = app.add_subcommand(
+      "index", "Measures the global index: memory, lookups, events, a new follower");
+  DeclareIndex(index, &index_flags);
+  NetFlags net_flags;
+  net_flags.options.on_step = PrintStep;
+  CLI::App* net = app.add_subcommand("net", "Measures chunks from another node, against plain TCP");
+  DeclareNet(net, &net_flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   if (disk->parsed()) return ReportMain(RunDiskBench(disk_flags.options), disk_flags.json);
+  if (index->parsed()) return ReportMain(RunIndexBench(index_flags.options), index_flags.json);
+  if (net->parsed()) return ReportMain(RunNetBench(net_flags.options), net_flags.json);
   if (disk_metadata->parsed()) {
     return ReportMain(RunDiskMetadataBench(disk_metadata_flags.options), disk_metadata_flags.json);
   }

@@ -58,8 +58,10 @@ uint64_t ArenaBytesFor(const Manifest& manifest, uint64_t chunk_count) {
 
 absl::StatusOr<std::unique_ptr<Client>> StartWarmDaemon(const MicroOptions& options,
                                                         const Manifest& manifest,
-                                                        uint64_t chunk_count) {
+                                                        uint64_t chunk_count,
+                                                        std::vector<std::string> flags) {
   PrivateDaemonOptions daemon_options;
+  daemon_options.flags = std::move(flags);
   daemon_options.arena_bytes = ArenaBytesFor(manifest, chunk_count);
   daemon_options.larderd = options.larderd;
   ASSIGN_OR_RETURN(std::unique_ptr<Client> client, Client::StartPrivate(daemon_options));

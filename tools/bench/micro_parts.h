@@ -29,9 +29,11 @@ absl::Status MeasureRestart(const MicroOptions& options, MicroReport* report);
 
 // A private daemon whose arena holds `chunk_count` chunks of `manifest`, all of its memory given
 // to it already, so that nothing that is timed pays for first touches.
+// `flags`: further ones of larderd.
 absl::StatusOr<std::unique_ptr<Client>> StartWarmDaemon(const MicroOptions& options,
                                                         const Manifest& manifest,
-                                                        uint64_t chunk_count);
+                                                        uint64_t chunk_count,
+                                                        std::vector<std::string> flags = {});
 
 // The memory of a private daemon, its arena's data apart.
 absl::StatusOr<ProcessMemory> ReadDaemonMemory(const Client& client);

@@ -105,9 +105,8 @@ class Places {
 
 absl::Status CheckSizes(uint64_t block_bytes, const RawStreamOptions& options) {
   if (block_bytes > 0 && block_bytes <= options.region_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("blocks of ", block_bytes,
-                                                 " bytes, possible are 1 to ",
-                                                 options.region_bytes));
+  return absl::InvalidArgumentError(
+      absl::StrCat("blocks of ", block_bytes, " bytes, possible are 1 to ", options.region_bytes));
 }
 
 }  // namespace

@@ -154,16 +154,20 @@ class ReplayThread {
       counts.AddError("fetch", result.status);
     }
     size_t right = 0;
-    while (right < result.chunks && CheckBlock(first + right, memory_.chunk(right), counts))
+    while (right < result.chunks &&
+           CheckBlock(first + right, memory_.chunk(right), result.levels, counts)) {
       ++right;
+    }
     return right;
   }
 
-  bool CheckBlock(size_t block, std::span<const uint8_t> bytes, ReplayCounts& counts) {
+  // `levels`: from so many at least it was read; under pressure they may be fewer than were put.
+  bool CheckBlock(size_t block, std::span<const uint8_t> bytes, uint32_t levels,
+                  ReplayCounts& counts) {
     const KeyHash key = HashKey(keys_[block]);
     const size_t wrong = options_.codec == ContainerCodec::kRaw
                              ? CheckContent(key, 0, bytes)
-                             : CheckValues(key, options_.codec, options_.levels, bytes);
+                             : CheckValues(key, options_.codec, levels, bytes);
     if (wrong == bytes.size()) return true;
     ++counts.corrupt;
     counts.AddError("check", absl::DataLossError(absl::StrCat(

@@ -15,14 +15,15 @@ namespace {
 
 std::string StateOf(const v1::ClusterMember& member) {
   std::string state = member.self() ? "this node" : member.up() ? "up" : "down";
+  if (member.directory()) absl::StrAppend(&state, ", directory");
   if (member.draining()) absl::StrAppend(&state, ", draining");
   if (member.breaker() == v1::BREAKER_STATE_OPEN) absl::StrAppend(&state, ", left alone");
   if (member.breaker() == v1::BREAKER_STATE_PROBING) absl::StrAppend(&state, ", being tried");
   return state;
 }
 
-std::string IndexOf(const v1::ClusterMember& member) {
-  if (member.self()) return "-";
+std::string IndexOf(const v1::ClusterResponse& cluster, const v1::ClusterMember& member) {
+  if (member.self() || cluster.asks_directory()) return "-";
   if (!member.in_sync()) return "not in sync";
   return member.index_lag() == 0 ? "in sync"
                                  : absl::StrCat(FormatCount(member.index_lag()), " behind");
@@ -41,8 +42,8 @@ Table MembersTable(const v1::ClusterResponse& cluster) {
   for (const v1::ClusterMember& member : cluster.members()) {
     const bool known = !member.self();
     table.AddRow(
-        {member.name(), StateOf(member), absl::StrFormat("%016x", member.epoch()), IndexOf(member),
-         known ? FormatCount(member.chunks()) : "-",
+        {member.name(), StateOf(member), absl::StrFormat("%016x", member.epoch()),
+         IndexOf(cluster, member), known ? FormatCount(member.chunks()) : "-",
          known ? FormatBytes(member.memory_bytes()) : "-",
          known ? FormatBytes(member.disk_bytes()) : "-",
          known ? MicrosecondsText(member.predicted_latency_us()) : "-",
@@ -70,6 +71,16 @@ std::string ClusterText(const v1::ClusterResponse& cluster) {
                               FormatBytes(cluster.served_bytes()))},
       {"copies", absl::StrCat(FormatCount(cluster.taken_chunks()), " taken of ",
                               FormatCount(cluster.offered_chunks()), " offered")}};
+  if (cluster.asks_directory()) {
+    fields.emplace_back("directory",
+                        absl::StrCat(FormatCount(cluster.directory_questions()), " questions, ",
+                                     FormatCount(cluster.directory_unanswered()), " unanswered"));
+  }
+  if (cluster.answered_questions() > 0) {
+    fields.emplace_back("answered",
+                        absl::StrCat(FormatCount(cluster.answered_questions()), " questions for ",
+                                     FormatCount(cluster.answered_keys()), " chunks"));
+  }
   if (!cluster.source_reachable()) {
     fields.insert(fields.begin() + 1,
                   {"members", absl::StrCat("as last known ",

@@ -1,208 +1,21 @@
 #include "transport/peer/memory_network.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <deque>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <optional>
-#include <set>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "transport/peer/window_table.h"
+#include "transport/peer/memory_state.h"
 
 namespace larder {
-
 namespace {
-
-using Lock = std::unique_lock<std::mutex>;
-// A step of a node, run on its thread with the network locked; it unlocks to call the handler.
-using Step = std::function<void(Lock&)>;
-
-// One session as one of its ends sees it.
-struct MemorySession {
-  uint64_t id = 0;
-  uint64_t peer_epoch = 0;
-  uint64_t undelivered_messages = 0, undelivered_bytes = 0;
-  HeldMessages held;
-  // Transfers of this end: what is to be called when they end.
-  std::map<uint64_t, Step> transfers;
-};
-
-struct Member {
-  PeerTransportOptions options;
-  PeerMemory memory;
-  PeerHandler* handler = nullptr;
-  bool paused = false;
-  bool leaving = false;
-  std::map<std::string, bool> peers;  // name -> whether it is dialled
-  std::map<std::string, MemorySession> sessions;
-  std::map<std::string, PeerStats> stats;
-  std::array<uint64_t, kPeerRefusals> refused = {}, refusals = {};
-  WindowTable windows;
-  // Steps by the node that caused them, itself included; each is in order and waits for its head.
-  struct Waiting {
-    MonotonicTime due;
-    uint64_t sequence = 0;
-    Step step;
-  };
-  std::map<std::string, std::deque<Waiting>> steps;
-  std::multimap<MonotonicTime, Step> timers;
-  std::condition_variable changed;
-};
-
-using Pair = std::pair<std::string, std::string>;
-
-Pair PairOf(const std::string& one, const std::string& other) {
-  return one < other ? Pair(one, other) : Pair(other, one);
-}
 
 MonotonicTime Now() { return SystemClock::Get().Now(); }
 
-}  // namespace
-
-struct MemoryNetworkState {
-  std::mutex mutex;
-  std::map<std::string, std::shared_ptr<Member>> members;
-  std::set<Pair> cut;
-  std::map<Pair, absl::Duration> delays;
-  uint64_t sequence = 0;
-  uint64_t next_session = 1;
-  uint64_t next_transfer = 1;
-
-  void Post(const std::string& from, Member& to, Step step) {
-    if (to.leaving) return;
-    const auto delay = delays.find(PairOf(from, to.options.self.node));
-    const MonotonicTime due = delay == delays.end() ? MonotonicTime{} : Now() + delay->second;
-    to.steps[from].push_back({due, sequence++, std::move(step)});
-    to.changed.notify_one();
-  }
-
-  void AddTimer(Member& member, MonotonicTime due, Step step) {
-    if (member.leaving) return;
-    member.timers.emplace(due, std::move(step));
-    member.changed.notify_one();
-  }
-
-  bool IsCurrent(const Member& member) const {
-    const auto found = members.find(member.options.self.node);
-    return found != members.end() && found->second.get() == &member;
-  }
-
-  MemorySession* FindSession(Member& member, const std::string& node, uint64_t id) {
-    const auto found = member.sessions.find(node);
-    return found != member.sessions.end() && found->second.id == id ? &found->second : nullptr;
-  }
-
-  void EndOneSide(const std::shared_ptr<Member>& member, const std::string& node,
-                  absl::string_view why) {
-    auto found = member->sessions.extract(node);
-    if (found.empty()) return;
-    const std::string& self = member->options.self.node;
-    for (auto& [id, failed] : found.mapped().transfers) Post(self, *member, std::move(failed));
-    member->stats[node].last_error = std::string(why);
-    const uint64_t epoch = found.mapped().peer_epoch;
-    Post(self, *member, [member, node, epoch, text = std::string(why)](Lock& lock) {
-      lock.unlock();
-      member->handler->OnPeerDown(node, epoch, text);
-      lock.lock();
-    });
-    AddTimer(*member, Now() + member->options.reconnect_delay_min,
-             [this, member, node](Lock&) { Connect(member, node); });
-  }
-
-  void EndSession(const std::shared_ptr<Member>& one, const std::string& node,
-                  absl::string_view why) {
-    const auto mine = one->sessions.find(node);
-    if (mine == one->sessions.end()) return;
-    const uint64_t id = mine->second.id;
-    EndOneSide(one, node, why);
-    const auto other = members.find(node);
-    const std::string& self = one->options.self.node;
-    if (other != members.end() && FindSession(*other->second, self, id) != nullptr) {
-      EndOneSide(other->second, self, why);
-    }
-  }
-
-  // What the acceptor would say to the dialler's hello.
-  std::optional<PeerRefusal> Judge(const Member& dialler, const Member& acceptor) const {
-    const PeerTransportOptions &theirs = dialler.options, &own = acceptor.options;
-    if (theirs.self.cluster != own.self.cluster) return PeerRefusal::kCluster;
-    if (theirs.secret != own.secret) return PeerRefusal::kSecret;
-    if (!acceptor.peers.contains(theirs.self.node)) return PeerRefusal::kUnknownNode;
-    return std::nullopt;
-  }
-
-  // `dialler` tries to reach `node`, and again later when that fails.
-  void Connect(const std::shared_ptr<Member>& dialler, const std::string& node) {
-    const auto named = dialler->peers.find(node);
-    if (!IsCurrent(*dialler) || named == dialler->peers.end() || !named->second) return;
-    if (dialler->sessions.contains(node)) return;
-    const std::string self = dialler->options.self.node;
-    const auto found = members.find(node);
-    const bool reachable = found != members.end() && !cut.contains(PairOf(self, node)) &&
-                           !found->second->paused && !dialler->paused;
-    std::optional<PeerRefusal> refusal;
-    if (reachable) refusal = Judge(*dialler, *found->second);
-    if (!reachable || refusal.has_value()) {
-      std::string& error = dialler->stats[node].last_error;
-      error = "not reachable";
-      if (refusal.has_value()) {
-        error = absl::StrCat("refused: ", PeerRefusalName(*refusal));
-        ++found->second->refused[static_cast<size_t>(*refusal)];
-        ++dialler->refusals[static_cast<size_t>(*refusal)];
-      }
-      AddTimer(*dialler, Now() + dialler->options.reconnect_delay_min,
-               [this, dialler, node](Lock&) { Connect(dialler, node); });
-      return;
-    }
-    const uint64_t id = next_session++;
-    Begin(dialler, *found->second, id);
-    Begin(found->second, *dialler, id);
-  }
-
-  void Begin(const std::shared_ptr<Member>& member, const Member& peer, uint64_t id) {
-    const std::string node = peer.options.self.node;
-    const uint64_t epoch = peer.options.self.epoch;
-    EndOneSide(member, node, "replaced by a newer session");
-    MemorySession& session = member->sessions[node];
-    session.id = id;
-    session.peer_epoch = epoch;
-    PeerStats& stats = member->stats[node];
-    ++stats.sessions;
-    stats.epoch = epoch;
-    Post(member->options.self.node, *member, [member, node, epoch](Lock& lock) {
-      lock.unlock();
-      member->handler->OnPeerUp(node, epoch);
-      lock.lock();
-    });
-  }
-
-  // Ends the session of the two in a while, unless they can hear each other by then.
-  void EndUnlessHeard(const std::shared_ptr<Member>& member, const std::string& node) {
-    const auto found = member->sessions.find(node);
-    if (found == member->sessions.end()) return;
-    const uint64_t id = found->second.id;
-    AddTimer(*member, Now() + member->options.peer_timeout, [this, member, node, id](Lock&) {
-      const auto peer = members.find(node);
-      const bool silent = cut.contains(PairOf(member->options.self.node, node)) ||
-                          peer == members.end() || peer->second->paused;
-      if (silent && FindSession(*member, node, id) != nullptr) {
-        EndOneSide(member, node, "nothing heard for the peer timeout");
-      }
-    });
-  }
-};
-
-namespace {
-
 class MemoryTransport final : public PeerTransport {
  public:
-  MemoryTransport(std::shared_ptr<MemoryNetworkState> network, std::shared_ptr<Member> member)
+  MemoryTransport(std::shared_ptr<MemoryNetworkState> network, std::shared_ptr<MemoryMember> member)
       : network_(std::move(network)), member_(std::move(member)), thread_([this] { Run(); }) {}
 
   ~MemoryTransport() override {
@@ -276,7 +89,7 @@ class MemoryTransport final : public PeerTransport {
     for (auto& [node, session] : member_->sessions) {
       member_->stats[node].dropped_messages += session.held.Drop(window);
     }
-    PostOwn([member = member_, window](Lock& held) {
+    PostOwn([member = member_, window](MemoryLock& held) {
       held.unlock();
       member->handler->OnWindowClosed(window);
       held.lock();
@@ -326,7 +139,7 @@ class MemoryTransport final : public PeerTransport {
     return found == member_->sessions.end() ? 0 : found->second.id;
   }
 
-  void PostOwn(Step step) { network_->Post(self(), *member_, std::move(step)); }
+  void PostOwn(MemoryStep step) { network_->Post(self(), *member_, std::move(step)); }
 
   absl::StatusOr<MemorySession*> FindSession(const std::string& node) {
     const auto found = member_->sessions.find(node);
@@ -354,19 +167,19 @@ class MemoryTransport final : public PeerTransport {
     PeerStats& stats = member_->stats[node];
     ++stats.messages_sent;
     stats.bytes_sent += payload.size();
-    const std::shared_ptr<Member> peer = network_->members.at(node);
+    const std::shared_ptr<MemoryMember> peer = network_->members.at(node);
     HeldMessages::Message message = {window, window_bytes, {payload.begin(), payload.end()}};
     network_->Post(self(), *peer,
                    [network = network_.get(), from = member_, peer, id = session->id,
-                    message = std::move(message)](Lock& held) mutable {
+                    message = std::move(message)](MemoryLock& held) mutable {
                      Deliver(network, from, peer, id, std::move(message), held);
                    });
     return absl::OkStatus();
   }
 
-  static void Deliver(MemoryNetworkState* network, const std::shared_ptr<Member>& from,
-                      const std::shared_ptr<Member>& to, uint64_t id, HeldMessages::Message message,
-                      Lock& lock) {
+  static void Deliver(MemoryNetworkState* network, const std::shared_ptr<MemoryMember>& from,
+                      const std::shared_ptr<MemoryMember>& to, uint64_t id,
+                      HeldMessages::Message message, MemoryLock& lock) {
     const std::string& sender = from->options.self.node;
     if (MemorySession* sending = network->FindSession(*from, to->options.self.node, id)) {
       --sending->undelivered_messages;
@@ -388,8 +201,8 @@ class MemoryTransport final : public PeerTransport {
     Hand(*to, sender, session->peer_epoch, std::move(message), lock);
   }
 
-  static void Hand(Member& to, const std::string& sender, uint64_t epoch,
-                   HeldMessages::Message message, Lock& lock) {
+  static void Hand(MemoryMember& to, const std::string& sender, uint64_t epoch,
+                   HeldMessages::Message message, MemoryLock& lock) {
     PeerStats& stats = to.stats[sender];
     ++stats.messages_received;
     stats.bytes_received += message.payload.size();
@@ -406,8 +219,9 @@ class MemoryTransport final : public PeerTransport {
     uint64_t session = 0;
   };
 
-  static Step Finish(std::shared_ptr<Member> member, uint64_t token, WindowAccess access, bool ok) {
-    return [member = std::move(member), token, access, ok](Lock& lock) {
+  static MemoryStep Finish(std::shared_ptr<MemoryMember> member, uint64_t token,
+                           WindowAccess access, bool ok) {
+    return [member = std::move(member), token, access, ok](MemoryLock& lock) {
       lock.unlock();
       if (access == WindowAccess::kWrite) {
         member->handler->OnWritten(token, ok);
@@ -432,30 +246,29 @@ class MemoryTransport final : public PeerTransport {
     transfer->request = std::move(request);
     const uint64_t token = transfer->request.token;
     session->transfers[transfer->number] = Finish(member_, token, access, false);
-    const std::shared_ptr<Member> peer = network_->members.at(node);
+    const std::shared_ptr<MemoryMember> peer = network_->members.at(node);
     network_->AddTimer(*member_, transfer->request.deadline,
-                       [network = network_.get(), from = member_, node, transfer](Lock& held) {
-                         End(network, from, node, *transfer, false, held);
-                       });
+                       [network = network_.get(), from = member_, node, transfer](
+                           MemoryLock& held) { End(network, from, node, *transfer, false, held); });
     network_->Post(self(), *peer,
-                   [network = network_.get(), from = member_, peer, transfer](Lock& held) {
+                   [network = network_.get(), from = member_, peer, transfer](MemoryLock& held) {
                      Copy(network, from, peer, transfer, held);
                    });
     return absl::OkStatus();
   }
 
   // On the thread of the node that asked: calls its handler, once.
-  static void End(MemoryNetworkState* network, const std::shared_ptr<Member>& from,
-                  const std::string& node, const Transfer& transfer, bool ok, Lock& lock) {
+  static void End(MemoryNetworkState* network, const std::shared_ptr<MemoryMember>& from,
+                  const std::string& node, const Transfer& transfer, bool ok, MemoryLock& lock) {
     MemorySession* const session = network->FindSession(*from, node, transfer.session);
     if (session == nullptr || session->transfers.erase(transfer.number) == 0) return;
     Finish(from, transfer.request.token, transfer.access, ok)(lock);
   }
 
   // On the thread of the window's owner.
-  static void Copy(MemoryNetworkState* network, const std::shared_ptr<Member>& from,
-                   const std::shared_ptr<Member>& to, const std::shared_ptr<Transfer>& transfer,
-                   Lock& lock) {
+  static void Copy(MemoryNetworkState* network, const std::shared_ptr<MemoryMember>& from,
+                   const std::shared_ptr<MemoryMember>& to,
+                   const std::shared_ptr<Transfer>& transfer, MemoryLock& lock) {
     const std::string &sender = from->options.self.node, &own = to->options.self.node;
     MemorySession* const asking = network->FindSession(*from, own, transfer->session);
     MemorySession* const session = network->FindSession(*to, sender, transfer->session);
@@ -481,7 +294,7 @@ class MemoryTransport final : public PeerTransport {
       to->stats[sender].dropped_bytes += bytes;
     }
     const bool ok = write || window != nullptr;
-    network->Post(own, *from, [network, from, own, transfer, ok](Lock& held) {
+    network->Post(own, *from, [network, from, own, transfer, ok](MemoryLock& held) {
       End(network, from, own, *transfer, ok, held);
     });
     if (!write || window == nullptr) return;
@@ -510,10 +323,10 @@ class MemoryTransport final : public PeerTransport {
   }
 
   void Run() {
-    Lock lock(network_->mutex);
+    MemoryLock lock(network_->mutex);
     while (!member_->leaving) {
       MonotonicTime wakeup = Now() + absl::Seconds(1);
-      if (std::optional<Step> step = TakeStep(&wakeup)) {
+      if (std::optional<MemoryStep> step = TakeStep(&wakeup)) {
         (*step)(lock);
         continue;
       }
@@ -523,19 +336,19 @@ class MemoryTransport final : public PeerTransport {
   }
 
   // The oldest step that may run now; otherwise when to look again.
-  std::optional<Step> TakeStep(MonotonicTime* wakeup) {
+  std::optional<MemoryStep> TakeStep(MonotonicTime* wakeup) {
     if (member_->paused) return std::nullopt;
     const MonotonicTime now = Now();
-    std::deque<Member::Waiting>* oldest = nullptr;
+    std::deque<MemoryMember::Waiting>* oldest = nullptr;
     for (auto& [from, waiting] : member_->steps) {
-      if (waiting.empty() || network_->cut.contains(PairOf(from, self()))) continue;
+      if (waiting.empty() || network_->cut.contains(MemoryPairOf(from, self()))) continue;
       if (waiting.front().due > now) {
         *wakeup = std::min(*wakeup, waiting.front().due);
       } else if (oldest == nullptr || waiting.front().sequence < oldest->front().sequence) {
         oldest = &waiting;
       }
     }
-    Step step;
+    MemoryStep step;
     if (oldest != nullptr) {
       step = std::move(oldest->front().step);
       oldest->pop_front();
@@ -553,7 +366,7 @@ class MemoryTransport final : public PeerTransport {
   }
 
   const std::shared_ptr<MemoryNetworkState> network_;
-  const std::shared_ptr<Member> member_;
+  const std::shared_ptr<MemoryMember> member_;
   std::thread thread_;
 };
 
@@ -565,7 +378,7 @@ MemoryNetwork::~MemoryNetwork() = default;
 absl::StatusOr<std::unique_ptr<PeerTransport>> MemoryNetwork::Join(
     const PeerTransportOptions& options, PeerMemory memory, PeerHandler* handler) {
   RETURN_IF_ERROR(CheckPeerOptions(options));
-  auto member = std::make_shared<Member>();
+  auto member = std::make_shared<MemoryMember>();
   member->options = options;
   member->memory = memory;
   member->handler = handler;
@@ -582,7 +395,7 @@ absl::StatusOr<std::unique_ptr<PeerTransport>> MemoryNetwork::Join(
 
 void MemoryNetwork::Cut(const std::string& one, const std::string& other) {
   std::lock_guard lock(state_->mutex);
-  state_->cut.insert(PairOf(one, other));
+  state_->cut.insert(MemoryPairOf(one, other));
   for (const auto& [node, peer] : {std::pair(one, other), std::pair(other, one)}) {
     const auto member = state_->members.find(node);
     if (member != state_->members.end()) state_->EndUnlessHeard(member->second, peer);
@@ -591,14 +404,14 @@ void MemoryNetwork::Cut(const std::string& one, const std::string& other) {
 
 void MemoryNetwork::Heal(const std::string& one, const std::string& other) {
   std::lock_guard lock(state_->mutex);
-  state_->cut.erase(PairOf(one, other));
+  state_->cut.erase(MemoryPairOf(one, other));
   for (auto& [node, member] : state_->members) member->changed.notify_one();
 }
 
 void MemoryNetwork::SetDelay(const std::string& one, const std::string& other,
                              absl::Duration delay) {
   std::lock_guard lock(state_->mutex);
-  state_->delays[PairOf(one, other)] = delay;
+  state_->delays[MemoryPairOf(one, other)] = delay;
 }
 
 void MemoryNetwork::Pause(const std::string& node) {

@@ -62,6 +62,9 @@ struct PeerTransportOptions {
   uint64_t queued_bytes_max = 16 << 20;
   uint32_t message_bytes_max = 256 * 1024;  // kPeerMessageBytesMax at most
   uint32_t unauthenticated_max = 64;        // connections that have not proved the secret yet
+  // Large writes hand over the file's pages instead of copying them. It saves the sender a copy; on
+  // loopback, and with small pages, it costs the receiver more than that.
+  bool send_file = false;
   std::string congestion = "cubic";  // TCP's congestion control; empty, or not there: the system's
 };
 

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint64_t kListenerId = 1;
 constexpr int kAcceptsMax = 64;  // at one event
+// Answers that a peer has not taken; one that asks on and never reads is broken.
+constexpr size_t kControlFramesMax = 4 * kTransfersPerPeerMax;
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
 MonotonicTime Now() { return SystemClock::Get().Now(); }
@@ -350,6 +352,9 @@ void TcpNode::OnReceived(Lock& lock, const ConnectionPtr& connection, int64_t re
       } else {
         Meet(lock, connection);
       }
+    }
+    if (status.ok() && c.control.size() > kControlFramesMax) {
+      status = absl::ResourceExhaustedError("asks and does not read the answers");
     }
     if (!status.ok()) OnBroken(lock, connection, status.message());
   }

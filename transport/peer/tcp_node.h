@@ -60,7 +60,8 @@ class TcpNode final : public PeerTransport {
   // tcp_output.cc
   // Sends what is to be sent on the connection until it would block. A caller's thread sends
   // messages and small writes only, and leaves the rest to the engine.
-  void Pump(Lock& lock, const ConnectionPtr& connection, bool is_engine);
+  // By value: the session may lose the connection meanwhile.
+  void Pump(Lock& lock, ConnectionPtr connection, bool is_engine);
   void PumpAll(Lock& lock, const SessionPtr& session);
   bool NextOutput(Connection& connection, bool is_engine);
   bool NextPiece(Connection& connection, bool is_engine);
@@ -149,7 +150,7 @@ class TcpNode final : public PeerTransport {
   uint64_t next_id_ = 2;
   uint64_t next_reply_window_ = kWindowMax + 1;
   WindowTable windows_;
-  bool file_works_ = true;  // sendfile from the memory's file
+  bool file_works_ = options_.send_file;  // and not refused yet
   std::array<uint64_t, kPeerRefusals> refused_ = {}, refusals_ = {};
   // For the engine's thread.
   std::deque<std::function<void()>> notices_;  // callbacks, in order

@@ -45,7 +45,7 @@ void TcpNode::QueueControl(Connection& connection, PeerFrame frame) {
   connection.control.push_back(EncodePeerFrame(frame, {}));
 }
 
-void TcpNode::Pump(Lock& lock, const ConnectionPtr& connection, bool is_engine) {
+void TcpNode::Pump(Lock& lock, ConnectionPtr connection, bool is_engine) {
   Connection& c = *connection;
   if (c.sending || c.blocked || c.closed) return;
   c.sending = true;

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
+#include "common/crc32c.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace larder {
@@ -237,6 +240,57 @@ TEST_P(ClientTest, CodedChunksComeBack) {
   const PutResult refused = other->Put(TestKeys(52, 1), halves.sources(), options);
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status)) << refused.status;
   EXPECT_EQ(client_->Stats()->reservations, 0u);
+}
+
+TEST(ClientLevelsTest, UnderPressureChunksKeepTheirCoarserLevels) {
+  constexpr uint64_t kBytes = uint64_t{16} << 20;
+  constexpr size_t kGroup = 8, kGroups = 32;
+  TemporaryDirectory directory;
+  RunningNode node(TestNodeOptions(directory.path(), kBytes));
+  auto client = Client::Connect({.socket_path = directory.path() + "/larder.sock"});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const Manifest manifest = TestManifest(4, 4, 64, 64);
+  auto space = (*client)->Open(manifest);
+  ASSERT_TRUE(space.ok()) << space.status();
+  const size_t bytes = manifest.PayloadBytes(manifest.WholePart());
+  PutOptions put;
+  put.codec = ContainerCodec::kLarder;
+  FetchOptions two;
+  two.levels = 2;
+  ChunkBuffers buffers(kGroup, bytes), decoded(kGroup, bytes);
+  // Of each chunk's values: the sums at two levels and at four.
+  std::vector<std::array<uint32_t, 5>> sums(kGroup * kGroups);
+  uint64_t whole_bytes = 0;
+  for (size_t group = 0; group < kGroups; ++group) {
+    buffers.Randomise(group);
+    for (size_t i = 0; i < kGroup; ++i) {
+      for (size_t at = 1; at < bytes; at += 2) buffers[i][at] = buffers[i][at] & 1 ? 0x3f : 0xbf;
+    }
+    const auto keys = TestKeys(static_cast<uint32_t>(group), kGroup);
+    const PutResult stored = space->Put(keys, buffers.sources(), put);
+    ASSERT_EQ(stored.stored, kGroup) << stored.status;
+    whole_bytes += stored.container_bytes;
+    EXPECT_EQ(space->Fetch(keys, decoded.destinations(), two).levels, 2u);
+    for (size_t i = 0; i < kGroup; ++i) sums[group * kGroup + i][2] = Crc32c(decoded[i]);
+    EXPECT_EQ(space->Fetch(keys, decoded.destinations()).levels, 4u);
+    for (size_t i = 0; i < kGroup; ++i) sums[group * kGroup + i][4] = Crc32c(decoded[i]);
+  }
+  std::array<size_t, 5> found = {};
+  for (size_t number = 0; number < sums.size(); ++number) {
+    const auto keys = TestKeys(static_cast<uint32_t>(number / kGroup), kGroup);
+    const FetchResult fetch =
+        space->Fetch(KeySpan(keys).Subspan(number % kGroup, 1), decoded.destinations().first(1));
+    if (fetch.chunks == 0) continue;
+    ASSERT_TRUE(fetch.levels == 2 || fetch.levels == 4) << fetch.levels;
+    EXPECT_EQ(Crc32c(decoded[0]), sums[number][fetch.levels]) << number;
+    ++found[fetch.levels];
+  }
+  // How many fit in with all their levels.
+  const size_t whole = kBytes * sums.size() / whole_bytes;
+  EXPECT_GT(found[4], whole / 4);
+  EXPECT_GT(found[2] + found[4], whole * 5 / 4);
+  std::printf("%zu chunks are there with two levels and %zu with four; whole ones were %zu\n",
+              found[2], found[4], whole);
 }
 
 TEST_P(ClientTest, HintsAreAnswered) {

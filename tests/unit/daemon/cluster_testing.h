@@ -136,8 +136,9 @@ class TestNode {
 
 class TestCluster {
  public:
+  // The first `directories` nodes are directory nodes; if there are any, only they follow.
   explicit TestCluster(int count, uint64_t granules = 64, const ClusterCoreOptions& options = {},
-                       const CoreOptions& core_options = {}) {
+                       const CoreOptions& core_options = {}, int directories = 0) {
     ClusterCoreOptions small = options;
     small.index.entries_max = 10'000;
     for (int i = 0; i < count; ++i) {
@@ -150,12 +151,14 @@ class TestCluster {
       members.back().name = node->name;
       members.back().epoch = 1;
       members.back().memory_bytes = node->arena.size();
+      members.back().directory = static_cast<int>(members.size()) <= directories;
     }
     for (const auto& node : nodes) node->cluster->SetMembers(members, node->harness.now);
     for (const auto& node : nodes) {
       for (const auto& other : nodes) {
         if (other == node) continue;
         node->cluster->OnPeerUp(other->name, 1, node->harness.now);
+        if (node->cluster->asks()) continue;
         (void)node->cluster->OnFollowOpen(other->name);
         const FollowBatch begin{
             .epoch = 1, .phase = FollowBatch::Phase::kSnapshotEnd, .events = {}};
@@ -211,7 +214,9 @@ class TestCluster {
     node.sequence += events.size();
     for (const auto& other : nodes) {
       if (other.get() == &node) continue;
-      EXPECT_EQ(other->cluster->OnFollowBatch(node.name, batch), IndexFollower::Taken::kTaken);
+      EXPECT_EQ(
+          other->cluster->OnFollowBatch(node.name, batch),
+          other->cluster->asks() ? IndexFollower::Taken::kResync : IndexFollower::Taken::kTaken);
     }
     return true;
   }

@@ -27,7 +27,8 @@ MemberRecord Self() {
 // An etcd with a history of its own.
 class FakeEtcd final : public etcdserverpb::KV::Service,
                        public etcdserverpb::Watch::Service,
-                       public etcdserverpb::Lease::Service {
+                       public etcdserverpb::Lease::Service,
+                       public etcdserverpb::Auth::Service {
  public:
   FakeEtcd() {
     grpc::ServerBuilder builder;
@@ -36,6 +37,7 @@ class FakeEtcd final : public etcdserverpb::KV::Service,
     builder.RegisterService(static_cast<etcdserverpb::KV::Service*>(this));
     builder.RegisterService(static_cast<etcdserverpb::Watch::Service*>(this));
     builder.RegisterService(static_cast<etcdserverpb::Lease::Service*>(this));
+    builder.RegisterService(static_cast<etcdserverpb::Auth::Service*>(this));
     server_ = builder.BuildAndStart();
     endpoint_ = absl::StrCat("127.0.0.1:", port);
   }
@@ -49,7 +51,9 @@ class FakeEtcd final : public etcdserverpb::KV::Service,
                      etcdserverpb::RangeResponse* response) override {
     ++lists;
     while (hangs && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
-    response->mutable_header()->set_revision(10);
+    response->mutable_header()->set_revision(10 + puts);
+    std::lock_guard lock(mutex_);
+    if (event_.has_kv()) *response->add_kvs() = event_.kv();
     return grpc::Status::OK;
   }
   grpc::Status Put(grpc::ServerContext*, const etcdserverpb::PutRequest* request,
@@ -108,6 +112,12 @@ class FakeEtcd final : public etcdserverpb::KV::Service,
     return grpc::Status::OK;
   }
 
+  grpc::Status Authenticate(grpc::ServerContext*, const etcdserverpb::AuthenticateRequest*,
+                            etcdserverpb::AuthenticateResponse* response) override {
+    response->set_token("no\ntext");
+    return grpc::Status::OK;
+  }
+
   std::atomic<int> lists = 0, watches = 0, puts = 0, leases = 0, progresses = 0;
   std::atomic<int> compactions_left = 0;
   std::atomic<int64_t> start_revision = 0;
@@ -123,8 +133,9 @@ class FakeEtcd final : public etcdserverpb::KV::Service,
 
 class EtcdMembersTest : public testing::Test {
  protected:
-  void Start(absl::Duration lease_ttl = absl::Seconds(2)) {
+  void Start(absl::Duration lease_ttl = absl::Seconds(2), const std::string& user = "") {
     EtcdOptions options;
+    options.user = user;
     options.endpoints = {etcd_.endpoint()};
     options.cluster = "test";
     options.lease_ttl = lease_ttl;
@@ -150,7 +161,7 @@ TEST_F(EtcdMembersTest, ACompactedWatchListsAgainAndIsNoOutage) {
   Start();
   ASSERT_TRUE(Eventually([&] { return etcd_.watches == 3 && etcd_.puts == 1; }));
   EXPECT_EQ(etcd_.lists, 3);
-  EXPECT_EQ(etcd_.start_revision, 11);
+  EXPECT_EQ(etcd_.start_revision, 12) << "not from the one after the last list";
   EXPECT_TRUE(source_->View().source_reachable);
   EXPECT_EQ(changes_, 1) << "reachable, and nothing since";
 }
@@ -194,6 +205,14 @@ TEST_F(EtcdMembersTest, EndsAndWithdrawsAtOnceWhileEtcdHangs) {
   source_->Withdraw(SystemClock::Get().Now() + absl::Minutes(1));
   source_.reset();
   EXPECT_LT(absl::Now() - began, absl::Seconds(1));
+}
+
+TEST_F(EtcdMembersTest, ATokenThatIsNoTextIsRefused) {
+  Start(absl::Seconds(2), "larder");
+  EXPECT_TRUE(Eventually([&] {
+    return absl::StrContains(source_->View().problem, "a token that is no text");
+  })) << source_->View().problem;
+  EXPECT_EQ(etcd_.lists, 0);
 }
 
 TEST(EtcdOptionsTest, AreCheckedAtTheStart) {

@@ -1,6 +1,9 @@
 #include "daemon/cluster/members.h"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,6 +37,23 @@ TEST(MemberRecordTest, ComesBackAsItWas) {
   record.draining = record.directory = record.leaving = true;
   record.version.clear();
   EXPECT_EQ(*DecodeMember("node-1.rack_2", EncodeMember(record)), record);
+}
+
+// The example of docs/formats/member.md.
+TEST(MemberRecordTest, IsWrittenAsDocumented) {
+  const MemberRecord record{.name = "node-1",
+                            .epoch = 0x0123456789abcdef,
+                            .peer_address = "10.0.0.1:7420",
+                            .rpc_address = "10.0.0.1:7411",
+                            .memory_bytes = 68719476736,
+                            .disk_bytes = 0,
+                            .version = "0.1.0"};
+  const std::string value =
+      R"({"disk_bytes":0,"epoch":"0123456789abcdef","format":1,"memory_bytes":68719476736,)"
+      R"("name":"node-1","peer_address":"10.0.0.1:7420","rpc_address":"10.0.0.1:7411",)"
+      R"("version":"0.1.0"})";
+  EXPECT_EQ(EncodeMember(record), value);
+  EXPECT_EQ(*DecodeMember("node-1", value), record);
 }
 
 TEST(MemberRecordTest, OfKnownBytesAndUnknownFields) {
@@ -416,6 +436,67 @@ TEST_F(MemberTableTest, ItsOwnLastWordOfAnEarlierLifeIsNoOtherNode) {
   List({leaving});
   EXPECT_TRUE(table_.must_publish());
   EXPECT_FALSE(table_.name_taken());
+}
+
+// A store with leases that comes and goes, and one that follows it through random events: nobody is
+// dropped while it is away nor for `kGrace` after, and in quiet times the members are what it has.
+TEST(MemberTablePropertyTest, FollowsAStoreThatComesAndGoes) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    MonotonicTime now{0};
+    MemberTable table(Member("self"), kGrace, now);
+    std::map<std::string, MemberTable::Entry> store;
+    bool connected = false, ever_connected = false;
+    MonotonicTime settled{0};
+    int64_t revision = 0;
+    const auto names = [&] {
+      std::set<std::string> result;
+      for (const MemberRecord& member : table.View(now).members) result.insert(member.name);
+      return result;
+    };
+    for (int step = 0; step < 300; ++step) {
+      const std::set<std::string> before = names();
+      const std::string name = absl::StrCat("n", random.Below(8));
+      switch (random.Below(8)) {
+        case 0:
+        case 1:
+        case 2:
+          store[name] = {name, EncodeMember(Member(name, random.Below(3))), ++revision};
+          if (connected) table.OnPut(store[name], now);
+          break;
+        case 3:
+        case 4:
+          store.erase(name);
+          if (connected) table.OnDelete(name, ++revision, now);
+          break;
+        case 5:
+          connected = false;
+          table.OnLost("away");
+          break;
+        default:
+          now = now + absl::Milliseconds(random.Below(4000));
+          table.Tick(now);
+      }
+      if (!connected && ever_connected) {
+        EXPECT_TRUE(std::ranges::includes(names(), before)) << "dropped while away";
+      } else if (now < settled) {
+        EXPECT_TRUE(std::ranges::includes(names(), before)) << "dropped just after an outage";
+      }
+      if (!connected && random.Below(4) == 0) {
+        settled = ever_connected ? now + kGrace : now;
+        connected = ever_connected = true;
+        std::vector<MemberTable::Entry> entries;
+        for (const auto& [key, entry] : store) entries.push_back(entry);
+        table.OnList(entries, false, now);
+      }
+      if (connected && now >= settled) {
+        std::set<std::string> expected = {"self"};
+        for (const auto& [key, entry] : store) expected.insert(key);
+        EXPECT_EQ(names(), expected);
+      }
+    }
+  }
 }
 
 }  // namespace

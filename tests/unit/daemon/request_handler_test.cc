@@ -348,6 +348,83 @@ class RandomClient {
   std::vector<uint64_t> handles_;
 };
 
+// Others that have to be asked where chunks are, and answer when the test says so.
+class SlowElsewhere : public Elsewhere {
+ public:
+  size_t CountHeld(uint32_t, std::span<const KeyHash> keys, MonotonicTime) override {
+    return known && held ? keys.size() : 0;
+  }
+  std::optional<PlaceElsewhere> Find(uint32_t, const KeyHash&, MonotonicTime) override {
+    return std::nullopt;
+  }
+  bool Fetch(uint32_t, const KeyHash&, MonotonicTime) override { return false; }
+  bool fetching() const override { return !known; }
+  bool asks() const override { return true; }
+  bool IsLocating(uint32_t, const KeyHash&) const override { return !known; }
+
+  bool known = false;
+  bool held = true;
+};
+
+class WaitingMatchTest : public RequestHandlerTest {
+ protected:
+  WaitingMatchTest() { harness_.core().SetElsewhere(&others_); }
+  ~WaitingMatchTest() override { harness_.core().SetElsewhere(nullptr); }
+
+  bool Match(uint32_t flags = 0) {
+    return Send(Opcode::kMatch, KeysPayload(space_, {chunk_.item.key}, {}, flags)).wanted;
+  }
+  // How many chunks each request that is answered now is told of.
+  std::vector<uint32_t> Answers(bool can_answer = true) {
+    std::vector<uint32_t> chunks;
+    harness_.handler().AnswerWaiting(
+        harness_.harness().now, [&](SessionId) { return can_answer; },
+        [&](SessionId session, const RequestHandler::Reply& reply) {
+          EXPECT_EQ(session, session_);
+          EXPECT_TRUE(reply.wanted);
+          EXPECT_EQ(reply.label.opcode, static_cast<uint16_t>(Opcode::kMatch));
+          EXPECT_EQ(reply.label.request_id, 77u);
+          MessageReader reader(reply.payload);
+          chunks.push_back(reader.Read<MatchReply>().chunks);
+        });
+    return chunks;
+  }
+
+  SlowElsewhere others_;
+};
+
+TEST_F(WaitingMatchTest, IsAnsweredWhenItIsKnownWhereChunksAre) {
+  EXPECT_FALSE(Match());
+  EXPECT_THAT(Answers(), ElementsAre());
+  others_.known = true;
+  EXPECT_THAT(Answers(/*can_answer=*/false), ElementsAre());
+  EXPECT_THAT(Answers(), ElementsAre(1));
+  EXPECT_FALSE(harness_.handler().has_waiting());
+  // It counts as one lookup.
+  EXPECT_EQ(harness_.core().FindSpace(space_)->stats.lookups, 1u);
+  EXPECT_TRUE(Match());
+}
+
+TEST_F(WaitingMatchTest, IsAnsweredWithoutThemWhenTimeIsOver) {
+  EXPECT_FALSE(Match());
+  ASSERT_TRUE(harness_.handler().next_deadline().has_value());
+  harness_.harness().now = *harness_.handler().next_deadline();
+  EXPECT_THAT(Answers(), ElementsAre(0));
+  EXPECT_FALSE(harness_.handler().has_waiting());
+}
+
+TEST_F(WaitingMatchTest, DoesNotWaitForWhatItDoesNotWant) {
+  EXPECT_TRUE(Match(kMatchLocalOnly));
+  ASSERT_EQ(Put(chunk_.item, chunk_.container), Code::kOk);
+  EXPECT_TRUE(Match());
+}
+
+TEST_F(WaitingMatchTest, EndsWithItsSession) {
+  EXPECT_FALSE(Match());
+  harness_.handler().ForgetSession(session_);
+  EXPECT_FALSE(harness_.handler().has_waiting());
+}
+
 TEST_F(RequestHandlerTest, RandomRequestsLeaveNothingBehind) {
   uint64_t stored = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed) {

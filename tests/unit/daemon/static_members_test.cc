@@ -166,7 +166,7 @@ TEST_F(StaticMembersTest, OneThatHangsHoldsUpNobodyAndGoes) {
 }
 
 TEST(StaticOptionsTest, AreCheckedAtTheStart) {
-  const StaticOptions good{.addresses = {"h:1"}, .cluster = "test"};
+  const StaticOptions good{.addresses = {"h:1"}, .cluster = "test", .secret = ""};
   const struct {
     std::function<void(StaticOptions&)> change;
     const char* error;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -148,6 +149,43 @@ TEST_F(CodedContainerTest, MoreLevelsAreMoreExactHoweverManyAreStored) {
     last_error = error;
   }
   EXPECT_EQ(last_bytes, all.size());
+}
+
+TEST_F(CodedContainerTest, CutAtTheEndOfALevelItIsAContainerOfFewerLevels) {
+  const Bytes all = Encode(ContainerCodec::kLarder);
+  const auto whole = ContainerView::Parse(all);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->LevelEnd(3), all.size());
+  for (uint32_t levels = 1; levels <= 4; ++levels) {
+    SCOPED_TRACE(absl::StrCat(levels, " levels"));
+    const Bytes cut(all.begin(), all.begin() + static_cast<ptrdiff_t>(whole->LevelEnd(levels - 1)));
+    const auto view = ContainerView::Parse(cut);
+    ASSERT_TRUE(view.ok()) << view.status();
+    EXPECT_EQ(view->level_count(), levels);
+    EXPECT_EQ(view->LevelEnd(levels - 1), cut.size());
+    EXPECT_TRUE(view->VerifyBodies().ok());
+    Bytes of_cut, of_all;
+    ASSERT_TRUE(Read(cut, identity_.part, 0, &of_cut).ok());
+    ASSERT_TRUE(Read(all, identity_.part, levels, &of_all).ok());
+    EXPECT_EQ(of_cut, of_all);
+    // More than there is: what there is.
+    ASSERT_TRUE(Read(cut, identity_.part, 4, &of_cut).ok());
+    EXPECT_EQ(of_cut, of_all);
+  }
+}
+
+TEST_F(CodedContainerTest, CutAnywhereElseItIsDataLoss) {
+  const Bytes all = Encode(ContainerCodec::kLarder);
+  const auto whole = ContainerView::Parse(all);
+  std::vector<size_t> ends;
+  for (uint32_t level = 0; level < 4; ++level) ends.push_back(whole->LevelEnd(level));
+  for (size_t size = 0; size < all.size() + 64; ++size) {
+    if (size > 4096 && size % 64 > 1 && size % 61 != 0) continue;
+    if (std::count(ends.begin(), ends.end(), size) != 0) continue;
+    Bytes cut = all;
+    cut.resize(size);
+    EXPECT_TRUE(absl::IsDataLoss(ContainerView::Parse(cut).status())) << size;
+  }
 }
 
 TEST_F(CodedContainerTest, ASliceIsTheSameAsThatOfTheWhole) {

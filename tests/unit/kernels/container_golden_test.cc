@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/format/container.h"
+#include "kernels/format/coded_container.h"
 #include "tests/golden/container_goldens.h"
 
 namespace larder {
@@ -61,6 +61,39 @@ TEST(ContainerGoldenTest, CorruptFilesAreRefusedForTheirReason) {
   }
 }
 
+TEST(ContainerGoldenTest, LevelsAndWhatIsLeftWhenSomeAreCutOff) {
+  const ValidGolden golden = LevelsGolden();
+  const std::vector<uint8_t> whole = ReadGolden(kLevelsGolden);
+  const std::vector<uint8_t> cut = ReadGolden(kCutGolden);
+  const ContainerCodecs codecs;
+  const auto decode = [&](const std::vector<uint8_t>& bytes, uint32_t levels) {
+    std::vector<uint8_t> decoded(golden.payload.size());
+    const absl::StatusOr<ContainerView> view = ContainerView::Parse(bytes);
+    EXPECT_TRUE(view.ok()) << view.status();
+    if (!view.ok()) return decoded;
+    EXPECT_EQ(view->identity(), golden.identity);
+    EXPECT_TRUE(view->VerifyBodies().ok());
+    const Segment destination = {decoded.data(), decoded.size()};
+    const absl::Status read = ReadContainer(codecs, *view, golden.manifest, golden.identity.part,
+                                            levels, {&destination, 1});
+    EXPECT_TRUE(read.ok()) << read;
+    return decoded;
+  };
+  EXPECT_EQ(ContainerView::Parse(whole)->level_count(), 4u);
+  EXPECT_EQ(ContainerView::Parse(cut)->level_count(), 2u);
+  EXPECT_EQ(decode(cut, 0), decode(whole, 2));
+  EXPECT_NE(decode(cut, 0), decode(whole, 0));
+  const absl::Status miscut = ContainerView::Parse(ReadGolden(kMiscutGolden)).status();
+  EXPECT_EQ(miscut.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(miscut.message(), HasSubstr("none of its 4 levels ends there"));
+
+  const ConstSegment source = {golden.payload.data(), golden.payload.size()};
+  const auto written = EncodeContainer(codecs, ContainerCodec::kLarder, 0, golden.manifest,
+                                       golden.identity, {&source, 1});
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_EQ(*written, whole);
+}
+
 TEST(ContainerGoldenTest, ManifestFile) {
   const absl::StatusOr<Manifest> manifest = Manifest::Parse(ReadGolden(kManifestGolden));
   ASSERT_TRUE(manifest.ok()) << manifest.status();
@@ -91,7 +124,7 @@ TEST(ContainerGoldenTest, WorkedExampleOfThePage) {
 }
 
 TEST(ContainerGoldenTest, EveryFileIsTested) {
-  std::set<std::string> known = {kManifestGolden};
+  std::set<std::string> known = {kManifestGolden, kLevelsGolden, kCutGolden, kMiscutGolden};
   for (const ValidGolden& golden : ValidGoldens()) known.insert(golden.file_name);
   for (const CorruptGolden& golden : CorruptGoldens()) known.insert(golden.file_name);
   std::set<std::string> found;

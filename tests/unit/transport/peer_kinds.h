@@ -40,6 +40,7 @@ class PeerWorld {
                                                        PeerMemory memory, PeerHandler* handler) {
     if (kind_ == PeerKind::kMemory) return network_.Join(options, memory, handler);
     options.engine = kind_ == PeerKind::kUring ? PeerEngine::kUring : PeerEngine::kEpoll;
+    options.send_file = kind_ == PeerKind::kEpoll;  // So that both ways are tried.
     return StartTcpTransport(options, memory, handler);
   }
 

@@ -23,7 +23,7 @@
 
 namespace larder {
 
-inline constexpr uint64_t kNodeMemoryBytes = 32 << 20;
+inline constexpr uint64_t kNodeMemoryBytes = 16 << 20;
 // Long enough for a loaded machine and a sanitizer; a test that waits so long has failed.
 inline constexpr absl::Duration kPatience = absl::Seconds(20);
 

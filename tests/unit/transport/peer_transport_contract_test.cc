@@ -204,12 +204,12 @@ TEST_P(PeerTransportContractTest, ReadsFromAWindow) {
     const uint64_t window = kWindow + bytes;
     ASSERT_TRUE(b_.transport
                     ->OpenWindow(window, "a", WindowAccess::kRead,
-                                 {{kTile, 1 + bytes / 2}, {16 << 20, bytes / 2 + 1}})
+                                 {{kTile, 1 + bytes / 2}, {8 << 20, bytes / 2 + 1}})
                     .ok());
     ASSERT_TRUE(a_.transport->Read("b", {bytes, window, 1, {{0, bytes}}, In(kPatience)}).ok());
     EXPECT_TRUE(ReadAtA(bytes));
     std::vector<uint8_t> expected = b_.memory.Copy(kTile + 1, bytes / 2);
-    const std::vector<uint8_t> rest = b_.memory.Copy(16 << 20, bytes - bytes / 2);
+    const std::vector<uint8_t> rest = b_.memory.Copy(8 << 20, bytes - bytes / 2);
     expected.insert(expected.end(), rest.begin(), rest.end());
     EXPECT_EQ(a_.memory.Copy(0, bytes), expected);
   }
@@ -327,12 +327,12 @@ TEST_P(PeerTransportContractTest, DropsAMessageAfterBytesOfAClosedWindow) {
 
 TEST_P(PeerTransportContractTest, APeersEndIsNoticedAndItsTransfersFail) {
   ASSERT_TRUE(b_.transport->OpenWindow(1, "a", WindowAccess::kRead, {{0, 8 << 20}}).ok());
-  OpenAtB({{0, 16 << 20}});
+  OpenAtB({{0, 8 << 20}});
   b_.handler.Stop();
   ASSERT_TRUE(a_.transport->Send("b", Text("stops b")).ok());
   ASSERT_TRUE(b_.handler.WaitMessages(1));
-  ASSERT_TRUE(a_.transport->Write("b", {1, kWindow, 0, {{0, 16 << 20}}, In(kPatience)}).ok());
-  ASSERT_TRUE(a_.transport->Read("b", {2, 1, 0, {{16 << 20, 8 << 20}}, In(kPatience)}).ok());
+  ASSERT_TRUE(a_.transport->Write("b", {1, kWindow, 0, {{0, 8 << 20}}, In(kPatience)}).ok());
+  ASSERT_TRUE(a_.transport->Read("b", {2, 1, 0, {{8 << 20, 8 << 20}}, In(kPatience)}).ok());
   std::thread end([&] { b_.transport.reset(); });
   b_.handler.Release();
   end.join();
@@ -386,14 +386,14 @@ TEST_P(PeerTransportContractTest, AFullQueueIsAnAnswerAndPasses) {
 }
 
 TEST_P(PeerTransportContractTest, TransfersEndByTheirDeadlinesWhenThePeerStandsStill) {
-  OpenAtB({{0, 32 << 20}});
+  OpenAtB({{0, 16 << 20}});
   ASSERT_TRUE(b_.transport->OpenWindow(1, "a", WindowAccess::kRead, {{0, 1000}}).ok());
   b_.handler.Stop();
   ASSERT_TRUE(a_.transport->Send("b", Text("stops b")).ok());
   ASSERT_TRUE(b_.handler.WaitMessages(1));
   const MonotonicTime deadline = In(absl::Milliseconds(50));
   for (uint64_t token = 1; token <= 8; ++token) {
-    ASSERT_TRUE(a_.transport->Write("b", {token, kWindow, 0, {{0, 32 << 20}}, deadline}).ok());
+    ASSERT_TRUE(a_.transport->Write("b", {token, kWindow, 0, {{0, 16 << 20}}, deadline}).ok());
   }
   ASSERT_TRUE(a_.transport->Read("b", {9, 1, 0, {{0, 1000}}, deadline}).ok());
   EXPECT_FALSE(ReadAtA(9));
@@ -412,7 +412,7 @@ TEST_P(PeerTransportContractTest, TransfersUnderWayAreBounded) {
   uint64_t token = 0;
   while (token < 2 * kTransfersPerPeerMax && status.ok()) {
     ++token;
-    status = a_.transport->Write("b", {token, kWindow, 0, {{0, 16 << 20}}, In(kPatience)}).status();
+    status = a_.transport->Write("b", {token, kWindow, 0, {{0, 8 << 20}}, In(kPatience)}).status();
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_LE(token, kTransfersPerPeerMax + 2);
@@ -453,7 +453,7 @@ TEST_P(PeerTransportContractTest, ATransportEndsInTheMidstOfTraffic) {
     for (uint64_t token = 1; !stop; ++token) {
       (void)a_.transport->Write("b", {token, kWindow, 0, {{0, 4 << 20}}, In(kPatience)});
       (void)a_.transport->Send("b", std::vector<uint8_t>(1000));
-      (void)a_.transport->Read("b", {token, 1, 0, {{16 << 20, 4 << 20}}, In(kPatience)});
+      (void)a_.transport->Read("b", {token, 1, 0, {{8 << 20, 4 << 20}}, In(kPatience)});
     }
   });
   for (uint64_t epoch = 2; epoch <= 6; ++epoch) {

@@ -1,0 +1,285 @@
+#include "tools/bench/net.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/file_descriptor.h"
+#include "common/status.h"
+#include "tools/bench/chunk_memory.h"
+#include "tools/bench/geometry.h"
+#include "tools/bench/micro_parts.h"
+#include "tools/bench/raw_stream.h"
+
+namespace larder {
+namespace {
+
+constexpr int kRounds = 7;
+constexpr int kQuickRounds = 2;
+constexpr absl::Duration kMeetTimeout = absl::Seconds(20);
+constexpr absl::Duration kFetchTimeout = absl::Seconds(30);
+constexpr auto kPollPause = std::chrono::milliseconds(5);
+
+constexpr double kLargeGoal = 0.90;
+constexpr double kSmallGoal = 0.60;
+constexpr double kLatencyGoalUs = 60;
+
+// A TCP port of loopback that nobody listens on now.
+absl::StatusOr<int> FreePort() {
+  const FileDescriptor probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  if (bind(probe.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      getsockname(probe.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return ErrnoStatus(errno, "looking for a free port");
+  }
+  return ntohs(address.sin_port);
+}
+
+// CPU time of another process, user and system.
+absl::StatusOr<double> CpuSeconds(int pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string line;
+  if (!std::getline(file, line)) return absl::NotFoundError("a daemon's CPU time is not known");
+  // After the name in parentheses, which may hold anything: utime and stime are the 12th and 13th.
+  std::istringstream rest(line.substr(line.rfind(')') + 1));
+  std::string word;
+  double ticks = 0;
+  for (int i = 1; rest >> word; ++i) {
+    if (i == 12 || i == 13) ticks += std::stod(word);
+  }
+  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+double OwnCpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Two nodes; the first holds chunks that the second fetches.
+class TwoNodes {
+ public:
+  static absl::StatusOr<std::unique_ptr<TwoNodes>> Start(const NetBenchOptions& options,
+                                                         const Manifest& manifest, size_t chunks) {
+    std::unique_ptr<TwoNodes> nodes(new TwoNodes);
+    ASSIGN_OR_RETURN(const int first, FreePort());
+    ASSIGN_OR_RETURN(const int second, FreePort());
+    const std::string peers = absl::StrCat("127.0.0.1:", first, ",127.0.0.1:", second);
+    MicroOptions micro;
+    micro.larderd = options.larderd;
+    const auto start = [&](const char* name, int port) {
+      return StartWarmDaemon(
+          micro, manifest, chunks,
+          {"--cluster=bench", absl::StrCat("--node=", name), "--peer-listen=127.0.0.1:0",
+           absl::StrCat("--grpc-listen=127.0.0.1:", port), absl::StrCat("--peers=", peers),
+           absl::StrCat("--set=cluster.engine=", options.engine)});
+    };
+    ASSIGN_OR_RETURN(nodes->holder_, start("holder", first));
+    ASSIGN_OR_RETURN(nodes->reader_, start("reader", second));
+    ASSIGN_OR_RETURN(ClientSpace held, nodes->holder_->Open(manifest));
+    ASSIGN_OR_RETURN(ClientSpace read, nodes->reader_->Open(manifest));
+    nodes->held_.emplace(std::move(held));
+    nodes->read_.emplace(std::move(read));
+    nodes->chunk_bytes_ = manifest.PayloadBytes(manifest.WholePart());
+    nodes->keys_ = BenchmarkKeys(absl::StrCat("net ", nodes->chunk_bytes_), chunks);
+    ASSIGN_OR_RETURN(ChunkMemory memory, ChunkMemory::Create(chunks, nodes->chunk_bytes_));
+    nodes->memory_.emplace(std::move(memory));
+    RETURN_IF_ERROR(nodes->Fill());
+    return nodes;
+  }
+
+  // Fetches all chunks, none of which the reader has; bytes a second.
+  absl::StatusOr<double> FetchAll() {
+    RETURN_IF_ERROR(Forget());
+    const MonotonicTime begin = BenchmarkNow();
+    const FetchResult result =
+        read_->Fetch(keys_, memory_->destinations(0, keys_.size()), Options());
+    const absl::Duration took = BenchmarkNow() - begin;
+    RETURN_IF_ERROR(result.status);
+    return static_cast<double>(result.bytes) / absl::ToDoubleSeconds(took);
+  }
+
+  // Fetches the chunks one after the other; each one's time.
+  absl::StatusOr<std::vector<double>> FetchEach() {
+    RETURN_IF_ERROR(Forget());
+    std::vector<double> microseconds;
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      const MonotonicTime begin = BenchmarkNow();
+      const FetchResult result =
+          read_->Fetch(KeySpan(keys_).Subspan(i, 1), memory_->destinations(i, 1), Options());
+      microseconds.push_back(absl::ToDoubleMicroseconds(BenchmarkNow() - begin));
+      RETURN_IF_ERROR(result.status);
+    }
+    return microseconds;
+  }
+
+  // What was fetched last is what was put.
+  absl::Status Check() const {
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      RETURN_IF_ERROR(CheckChunk(keys_[i], memory_->chunk(i)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<double> HolderCpuSeconds() const {
+    return CpuSeconds(holder_->private_daemon_pid());
+  }
+  // The reading daemon and its client.
+  absl::StatusOr<double> ReaderCpuSeconds() const {
+    ASSIGN_OR_RETURN(const double daemon, CpuSeconds(reader_->private_daemon_pid()));
+    return daemon + OwnCpuSeconds();
+  }
+  uint64_t bytes() const { return keys_.size() * chunk_bytes_; }
+
+ private:
+  static FetchOptions Options() {
+    FetchOptions options;
+    options.timeout = kFetchTimeout;
+    return options;
+  }
+
+  absl::Status Fill() {
+    for (size_t i = 0; i < keys_.size(); ++i) FillChunk(keys_[i], memory_->chunk(i));
+    PutOptions put;
+    put.timeout = kFetchTimeout;
+    RETURN_IF_ERROR(held_->Put(keys_, memory_->sources(0, keys_.size()), put).status);
+    MatchOptions look;
+    look.touch = false;
+    const MonotonicTime deadline = BenchmarkNow() + kMeetTimeout;
+    while (read_->Match(keys_, look).chunks < keys_.size()) {
+      if (BenchmarkNow() > deadline) {
+        return absl::DeadlineExceededError("the two nodes did not come to know of each other");
+      }
+      std::this_thread::sleep_for(kPollPause);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Forget() {
+    MatchOptions look;
+    look.touch = false;
+    look.local_only = true;
+    RETURN_IF_ERROR(read_->Remove(keys_).status());
+    if (read_->Match(keys_, look).chunks == 0) return absl::OkStatus();
+    return absl::InternalError("the reader still has what was removed");
+  }
+
+  std::unique_ptr<Client> holder_, reader_;
+  std::optional<ClientSpace> held_, read_;
+  std::vector<Sha256Digest> keys_;
+  std::optional<ChunkMemory> memory_;
+  uint64_t chunk_bytes_ = 0;
+};
+
+class NetBenchmark {
+ public:
+  NetBenchmark(const NetBenchOptions& options, MicroReport* report)
+      : options_(options), rounds_(options.quick ? kQuickRounds : kRounds), report_(report) {}
+
+  // `size` names the figure.
+  absl::Status MeasureRate(const std::string& size, uint32_t layers, uint64_t total_bytes,
+                           double goal) {
+    Step(absl::StrCat("chunks of ", size));
+    const Manifest manifest = ManifestOfLayers(layers);
+    const uint64_t chunk_bytes = manifest.PayloadBytes(manifest.WholePart());
+    ASSIGN_OR_RETURN(const std::unique_ptr<TwoNodes> nodes,
+                     TwoNodes::Start(options_, manifest, total_bytes / chunk_bytes));
+    RETURN_IF_ERROR(nodes->FetchAll().status());
+    RETURN_IF_ERROR(nodes->Check());
+    std::vector<double> ratios, rates, raw_rates;
+    double holder_cpu = 0, reader_cpu = 0, raw_cpu = 0;
+    for (int round = 0; round < rounds_; ++round) {
+      const double raw_begin = OwnCpuSeconds();
+      ASSIGN_OR_RETURN(const double raw, RawStreamBytesPerSecond(chunk_bytes, nodes->bytes()));
+      raw_cpu += OwnCpuSeconds() - raw_begin;
+      ASSIGN_OR_RETURN(const double holder_begin, nodes->HolderCpuSeconds());
+      ASSIGN_OR_RETURN(const double reader_begin, nodes->ReaderCpuSeconds());
+      ASSIGN_OR_RETURN(const double rate, nodes->FetchAll());
+      ASSIGN_OR_RETURN(const double holder_end, nodes->HolderCpuSeconds());
+      ASSIGN_OR_RETURN(const double reader_end, nodes->ReaderCpuSeconds());
+      holder_cpu += holder_end - holder_begin;
+      reader_cpu += reader_end - reader_begin;
+      ratios.push_back(rate / raw);
+      rates.push_back(rate);
+      raw_rates.push_back(raw);
+    }
+    RETURN_IF_ERROR(nodes->Check());
+    const double gigabytes = static_cast<double>(nodes->bytes()) * rounds_ * 1e-9;
+    report_->AddAtLeast(absl::StrCat("fetch_", size, "_ratio"), Median(ratios), goal,
+                        "a plain blocking TCP stream");
+    report_->AddRaw(absl::StrCat("fetch_", size, "_gb_per_s"), Median(rates) * 1e-9);
+    report_->AddRaw(absl::StrCat("stream_", size, "_gb_per_s"), Median(raw_rates) * 1e-9);
+    report_->AddRaw(absl::StrCat("holder_", size, "_cpu_s_per_gb"), holder_cpu / gigabytes);
+    report_->AddRaw(absl::StrCat("reader_", size, "_cpu_s_per_gb"), reader_cpu / gigabytes);
+    report_->AddRaw(absl::StrCat("stream_", size, "_cpu_s_per_gb"), raw_cpu / gigabytes);
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureLatency(size_t fetches) {
+    Step("latency");
+    const Manifest manifest = ManifestOfLayers(2);
+    const uint64_t chunk_bytes = manifest.PayloadBytes(manifest.WholePart());
+    ASSIGN_OR_RETURN(const std::unique_ptr<TwoNodes> nodes,
+                     TwoNodes::Start(options_, manifest, fetches));
+    std::vector<double> added, fetched, pinged;
+    for (int round = 0; round < rounds_; ++round) {
+      ASSIGN_OR_RETURN(const std::vector<absl::Duration> pings,
+                       RawPingPong(chunk_bytes, static_cast<int>(fetches)));
+      std::vector<double> ping_us;
+      for (absl::Duration ping : pings) ping_us.push_back(absl::ToDoubleMicroseconds(ping));
+      ASSIGN_OR_RETURN(std::vector<double> fetch_us, nodes->FetchEach());
+      RETURN_IF_ERROR(nodes->Check());
+      fetched.push_back(Median(fetch_us));
+      pinged.push_back(Median(ping_us));
+      added.push_back(fetched.back() - pinged.back());
+    }
+    report_->AddAtMost("added_latency_64kib_p50_us", Median(added), kLatencyGoalUs,
+                       "wake-ups of threads");
+    report_->AddRaw("fetch_64kib_p50_us", Median(fetched));
+    report_->AddRaw("ping_pong_64kib_p50_us", Median(pinged));
+    return absl::OkStatus();
+  }
+
+ private:
+  void Step(const std::string& what) {
+    if (options_.on_step) options_.on_step(what);
+  }
+
+  const NetBenchOptions& options_;
+  const int rounds_;
+  MicroReport* const report_;
+};
+
+}  // namespace
+
+absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options) {
+  MicroReport report;
+  NetBenchmark benchmark(options, &report);
+  const uint64_t mib = uint64_t{1} << 20;
+  RETURN_IF_ERROR(benchmark.MeasureRate("4mib", 128, (options.quick ? 32 : 512) * mib, kLargeGoal));
+  RETURN_IF_ERROR(benchmark.MeasureRate("64kib", 2, (options.quick ? 8 : 128) * mib, kSmallGoal));
+  RETURN_IF_ERROR(benchmark.MeasureLatency(options.quick ? 64 : 500));
+  report.AddSetting("engine", options.engine);
+  return report;
+}
+
+}  // namespace larder
