@@ -82,8 +82,8 @@ class ClusterTest : public testing::Test {
         },
         patience);
   }
-  // True when each of the running nodes is connected to each other one and in sync with it, and
-  // knows of no other members.
+  // True when each of the expected nodes is connected to each other one as it runs now and in sync
+  // with it, and knows of no other members.
   bool InSync() const;
   // Every node's handle, for traffic.
   std::vector<ClientSpace> Spaces() const;
