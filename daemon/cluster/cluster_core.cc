@@ -139,6 +139,8 @@ void ClusterCore::OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime
   peer->up_epoch = epoch;
   planner_.OnNodeUp(peer->slot, now);
   UpdateDirectories(now);
+  // Copies may be wanted there at once.
+  UpdateTargets(now);
 }
 
 void ClusterCore::OnPeerDown(absl::string_view node, uint64_t epoch, MonotonicTime now) {

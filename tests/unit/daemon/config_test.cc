@@ -112,6 +112,8 @@ tenants = ["acme memory=1GiB..2GiB disk=..20GiB", "lab"]
 hint_keep_max = "1m"
 hint_fraction_max = 0.5
 explain_records = 15
+drop_levels = "never"
+levels_min = 3
 [disk]
 paths = "/a,/dev/b:/c"
 capacity = "1GiB"
@@ -123,6 +125,30 @@ owner = "node-7"
 engine = "threads"
 write_bytes_per_day = "5GiB"
 io_timeout = "3s"
+[cluster]
+name = "c"
+node = "n"
+secret_file = "/s"
+listen = "[::1]:1"
+advertise = "a:1"
+rpc_advertise = "a:2"
+peers = "b:1,c:1"
+etcd = "e:1"
+etcd_prefix = "/p/"
+etcd_user = "u"
+etcd_password_file = "/w"
+etcd_ca_file = "/ca"
+etcd_certificate_file = "/cert"
+etcd_key_file = "/key"
+lease_ttl = "20s"
+member_timeout = "7s"
+fetch_timeout = "2s"
+connections = 3
+send_file = true
+engine = "epoll"
+directory = true
+event_log = 2048
+index_entries_max = 5000
 [grpc]
 listen = "unix:/run/larder/grpc.sock"
 [metrics]
@@ -134,6 +160,8 @@ timeout = "0"
 )");
   ASSERT_THAT(reader.problems(), IsEmpty());
   const Config& config = reader.config();
+  EXPECT_EQ(config.node.cluster.etcd, "e:1");
+  EXPECT_EQ(config.node.cluster.core.fetch_timeout, absl::Seconds(2));
   EXPECT_EQ(config.node.arena.directory, "/dev/shm/it's \"other\"");
   EXPECT_EQ(config.node.arena.data_bytes, uint64_t{3} << 30);
   EXPECT_EQ(config.node.arena.huge_pages, HugePages::kRequire);
