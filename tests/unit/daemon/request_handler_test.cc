@@ -180,7 +180,7 @@ TEST_F(RequestHandlerTest, ReservedFieldsAndUnknownFlagsAreRefused) {
 }
 
 TEST_F(RequestHandlerTest, UnknownOpcodesAreUnimplemented) {
-  for (uint16_t opcode : {uint16_t{0}, kOpcodeHello, uint16_t{15}, uint16_t{30}, uint16_t{65535}}) {
+  for (uint16_t opcode : {uint16_t{0}, kOpcodeHello, uint16_t{15}, uint16_t{31}, uint16_t{65535}}) {
     const TestReply reply = harness_.Send(session_, opcode, {});
     EXPECT_TRUE(reply.wanted);
     EXPECT_EQ(reply.status, Code::kUnimplemented);
