@@ -20,9 +20,11 @@ constexpr uint64_t kChains = 12;
 
 class ClusterFetchTest : public ClusterTest {
  protected:
+  // The node that a chain is put to, round robin.
+  static int HomeOf(uint64_t chain) { return static_cast<int>(chain % kNodes); }
   void PutRoundRobin() {
     for (uint64_t chain = 0; chain < kChains; ++chain) {
-      ASSERT_NO_FATAL_FAILURE(PutChain(HomeOf(chain, kNodes), chain));
+      ASSERT_NO_FATAL_FAILURE(PutChain(HomeOf(chain), chain));
     }
   }
 };
@@ -32,7 +34,7 @@ TEST_F(ClusterFetchTest, EveryNodeReadsWhatAnyOfThemStores) {
   ASSERT_NO_FATAL_FAILURE(PutRoundRobin());
   for (int reader = 0; reader < kNodes; ++reader) {
     for (uint64_t chain = 0; chain < kChains; ++chain) {
-      const bool home = HomeOf(chain, kNodes) == reader;
+      const bool home = HomeOf(chain) == reader;
       EXPECT_EQ(LocalChunks(reader, chain), home ? kClusterChunks : 0);
       ExpectReads(reader, chain);
     }

@@ -128,7 +128,4 @@ class ClusterTest : public testing::Test {
   std::vector<ClusterNodeUnderTest> nodes_;
 };
 
-// The numbers of the chains first, first + 1, ... that are spread over the nodes round robin.
-inline int HomeOf(uint64_t chain, int nodes) { return static_cast<int>(chain % nodes); }
-
 }  // namespace larder
