@@ -104,6 +104,9 @@ void ClusterCore::AddPeer(const MemberRecord& member, MonotonicTime now) {
     peer.slot = number;
     peer.follower = std::make_unique<IndexFollower>(index_.get(), number);
     planner_.ForgetNode(number, now);
+    // It may have been no member for a moment only, in which nobody hung up.
+    const auto connected = connected_.find(member.name);
+    if (connected != connected_.end()) OnPeerUp(member.name, connected->second, now);
     return;
   }
 }
@@ -133,6 +136,7 @@ bool ClusterCore::CanAsk(NodeSlot node) const {
 }
 
 void ClusterCore::OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime now) {
+  connected_[node] = epoch;
   Peer* peer = PeerOf(node);
   if (peer == nullptr) return;
   peer->up = true;
@@ -144,6 +148,9 @@ void ClusterCore::OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime
 }
 
 void ClusterCore::OnPeerDown(absl::string_view node, uint64_t epoch, MonotonicTime now) {
+  if (const auto found = connected_.find(node); found != connected_.end()) {
+    if (found->second == epoch) connected_.erase(found);
+  }
   Peer* peer = PeerOf(node);
   if (peer != nullptr && peer->up_epoch == epoch) SetDown(*peer, now);
 }

@@ -55,7 +55,7 @@ struct CoreOptions {
   CostModel cost = {};
   // Coarser values are nearer to what an engine wants than none. With two of its four levels a
   // chunk takes half of its bytes, so that two of them fit in the place of one.
-  DropLevels drop_levels = DropLevels::kFinestFirst;
+  DropLevels drop_levels = DropLevels::kNever;
   uint32_t levels_min = 2;
   // Tenants with quotas; each has an order of its own.
   std::vector<TenantLimits> tenants = {};

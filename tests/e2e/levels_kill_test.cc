@@ -17,6 +17,13 @@
 namespace larder {
 namespace {
 
+DaemonOptions LevelsOptions(uint64_t arena_bytes) {
+  DaemonOptions options;
+  options.arena_bytes = arena_bytes;
+  options.flags = {"--set", "policy.drop_levels=finest-first"};
+  return options;
+}
+
 constexpr uint64_t kArenaBytes = uint64_t{16} << 20;
 // More than fit in: about 150 of 106 KiB with all levels.
 constexpr uint64_t kLookedAt = 400;
@@ -109,7 +116,7 @@ TEST_F(LevelsKillTest, WhatIsThereIsRightAtItsLevels) {
   SCOPED_TRACE(absl::StrCat("LARDER_KILL_SEED=", seed));
   SeededRandom random(static_cast<uint64_t>(seed));
   SharedDirectory directory;
-  DaemonProcess daemon(directory.path(), DaemonOptions{.arena_bytes = kArenaBytes});
+  DaemonProcess daemon(directory.path(), LevelsOptions(kArenaBytes));
   ASSERT_NO_FATAL_FAILURE(daemon.Start());
   const auto client = ConnectClient(daemon.socket_path());
   ClientSpace space = *client->Open(manifest_);

@@ -122,6 +122,22 @@ TEST(ClusterCore, ANodeThatIsLostIsAskedNoMore) {
   EXPECT_EQ(cluster[1].cluster->GetStats().index.entries, 0u);
 }
 
+TEST(ClusterCore, AMemberThatComesBackWhileConnectedIsUp) {
+  TestCluster cluster(2);
+  TestNode& node = cluster[1];
+  MemberRecord self, other;
+  self.name = "node1";
+  other.name = "node0";
+  node.cluster->SetMembers({&self, 1}, node.harness.now);
+  EXPECT_TRUE(node.cluster->Peers(node.harness.now).empty());
+  const std::vector<MemberRecord> both = {other, self};
+  node.cluster->SetMembers(both, node.harness.now);
+  ASSERT_EQ(node.cluster->Peers(node.harness.now).size(), 1u);
+  EXPECT_TRUE(node.cluster->Peers(node.harness.now)[0].up);
+  node.cluster->OnPeerDown("node0", 1, node.harness.now);
+  EXPECT_FALSE(node.cluster->Peers(node.harness.now)[0].up);
+}
+
 TEST(ClusterCore, CopiesLeaveFirstUnlessTheyAreUsedAgain) {
   TestCluster cluster(2, 8);
   for (uint64_t number : {1, 2}) ASSERT_TRUE(cluster[0].Put(number));

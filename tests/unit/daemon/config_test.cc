@@ -112,7 +112,7 @@ tenants = ["acme memory=1GiB..2GiB disk=..20GiB", "lab"]
 hint_keep_max = "1m"
 hint_fraction_max = 0.5
 explain_records = 15
-drop_levels = "never"
+drop_levels = "finest-first"
 levels_min = 3
 [disk]
 paths = "/a,/dev/b:/c"

@@ -22,14 +22,20 @@ constexpr uint64_t kShort = 2 * kGranule;
 // A core with bytes to look after: each block is filled with its key's number.
 class LevelsHarness {
  public:
-  explicit LevelsHarness(uint64_t granules, const CoreOptions& options = {})
-      : core_(granules, options), data_(granules * kGranule) {
+  explicit LevelsHarness(uint64_t granules, const CoreOptions& options = {},
+                         DropLevels drop_levels = DropLevels::kFinestFirst)
+      : core_(granules, With(options, drop_levels)), data_(granules * kGranule) {
     core_.core().SetMover([this](uint64_t from, uint64_t to, uint64_t bytes) {
       EXPECT_TRUE(from + bytes <= to || to + bytes <= from);
       std::memcpy(&data_[to], &data_[from], bytes);
     });
     space_ = core_.Open();
     session_ = core_.OpenSession();
+  }
+
+  static CoreOptions With(CoreOptions options, DropLevels drop_levels) {
+    options.drop_levels = drop_levels;
+    return options;
   }
 
   bool Put(uint64_t key, uint64_t bytes = kLong, uint64_t parent = 0, uint32_t depth = 0) {
@@ -118,7 +124,7 @@ TEST(CoreLevelsTest, TwoThatLostLevelsFitInThePlaceOfOne) {
 }
 
 TEST(CoreLevelsTest, NeverMeansWholeChunks) {
-  LevelsHarness node(16, {.drop_levels = DropLevels::kNever});
+  LevelsHarness node(16, {}, DropLevels::kNever);
   for (uint64_t key = 1; key <= 5; ++key) ASSERT_TRUE(node.Put(key));
   EXPECT_EQ(node.BytesOf(1), 0u);
   for (uint64_t key = 2; key <= 5; ++key) EXPECT_EQ(node.BytesOf(key), kLong) << key;
