@@ -279,7 +279,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
 
   absl::btree_map<std::string, Peer> peers_;
   absl::flat_hash_map<std::string, uint64_t> connected_;  // epochs; members or not
-  std::vector<std::string> name_of_slot_;  // empty: free
+  std::vector<std::string> name_of_slot_;                 // empty: free
   // Of nodes that are gone; the index still has entries of them.
   std::vector<std::pair<NodeSlot, std::unique_ptr<IndexFollower>>> leaving_;
 

@@ -211,7 +211,7 @@ Holding Core::HoldingOf(SpaceHandle space, const KeyHash& key) const {
         chunk, [&](BlockIndex block) { holding.pages += Pages(blocks_->Read(block).bytes); });
   }
   if (disk_ == nullptr) return holding;
-  const DiskChunkIndex on_disk = disk_->Find(space, key, ToUnixMs(latest_));
+  const DiskChunkIndex on_disk = disk_->Find(space, key, 0);
   if (on_disk == kNoDiskChunk) return holding;
   holding.on_disk = true;
   if (!holding.in_memory) holding.pages = PagesOnDisk(on_disk);

@@ -112,7 +112,7 @@ std::vector<CorruptGolden> CorruptGoldens() {
   return {
       {"corrupt_empty.bin", "0 bytes", [](Bytes& c) { c.clear(); }},
       {"corrupt_header_cut.bin", "255 bytes", [](Bytes& c) { c.resize(255); }},
-      {"corrupt_body_cut.bin", "total_bytes", [](Bytes& c) { c.resize(c.size() - 1); }},
+      {"corrupt_body_cut.bin", "total_bytes", [](Bytes& c) { c.pop_back(); }},
       {"corrupt_byte_after_end.bin", "total_bytes", [](Bytes& c) { c.push_back(0); }},
       {"corrupt_magic.bin", "magic", [](Bytes& c) { Forge<uint8_t>(c, 0, 'l'); }},
       {"corrupt_version.bin", "version", [](Bytes& c) { Forge<uint16_t>(c, 8, 2); }},

@@ -9,15 +9,22 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
 
 namespace larder {
 namespace {
 
 constexpr int kListenBacklog = 128;
+// How long an address may still be in use, and between two tries.
+constexpr absl::Duration kListenPatience = absl::Seconds(2);
+constexpr auto kListenPause = std::chrono::milliseconds(20);
 constexpr size_t kSendIovecsMax = 64;
 
 void SetOption(int fd, int level, int option, int value) {
@@ -74,13 +81,23 @@ std::string SocketAddress::ToString() const {
 }
 
 absl::StatusOr<FileDescriptor> ListenOn(const SocketAddress& address, SocketAddress* bound) {
-  FileDescriptor fd(
-      socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return ErrnoStatus(errno, "making a socket");
-  SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 ||
-      listen(fd.get(), kListenBacklog) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("listening on ", address.ToString()));
+  FileDescriptor fd;
+  const MonotonicTime deadline = SystemClock::Get().Now() + kListenPatience;
+  for (;;) {
+    fd = FileDescriptor(
+        socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd) return ErrnoStatus(errno, "making a socket");
+    SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0 &&
+        listen(fd.get(), kListenBacklog) == 0) {
+      break;
+    }
+    const int error = errno;
+    // What a killed process had in an io_uring the kernel closes a moment after its end.
+    if (error != EADDRINUSE || SystemClock::Get().Now() >= deadline) {
+      return ErrnoStatus(error, absl::StrCat("listening on ", address.ToString()));
+    }
+    std::this_thread::sleep_for(kListenPause);
   }
   bound->size = sizeof bound->storage;
   if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound->storage), &bound->size) != 0) {

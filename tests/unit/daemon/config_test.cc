@@ -78,9 +78,8 @@ TEST(Reference, ParsesToTheDefaults) {
   }
 }
 
-// Every setting takes another value, survives the way through the reference, and only it changes.
-TEST(Reference, KeepsValuesThatAreNotTheDefaults) {
-  ConfigReader reader = Read(R"([arena]
+// No setting has its default here.
+constexpr char kOtherValues[] = R"([arena]
 directory = "/dev/shm/it's \"other\""
 bytes = "3GiB"
 granule = 65536
@@ -157,7 +156,11 @@ listen = "[::1]:9000"
 level = "debug"
 [drain]
 timeout = "0"
-)");
+)";
+
+// Every setting takes another value, survives the way through the reference, and only it changes.
+TEST(Reference, KeepsValuesThatAreNotTheDefaults) {
+  ConfigReader reader = Read(kOtherValues);
   ASSERT_THAT(reader.problems(), IsEmpty());
   const Config& config = reader.config();
   EXPECT_EQ(config.node.cluster.etcd, "e:1");
