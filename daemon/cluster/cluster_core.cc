@@ -56,7 +56,7 @@ ClusterCore::~ClusterCore() {
 // --- who the others are -------------------------------------------------------------------------
 
 ClusterCore::Peer* ClusterCore::PeerOf(absl::string_view node) {
-  const auto found = peers_.find(std::string(node));
+  const auto found = peers_.find(node);
   return found == peers_.end() ? nullptr : &found->second;
 }
 
@@ -298,7 +298,7 @@ void ClusterCore::Step(MonotonicTime now) {
   CarryOutPlan(now);
   CarryOutReplication(now);
   CarryOutQuestions(now);
-  SendAsks(now);
+  SendAsks();
   SendReleases();
 }
 

@@ -230,7 +230,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   void CarryOutPlan(MonotonicTime now);
   void Ask(const FetchPlanner::Order& order, MonotonicTime now);
   void CloseIncoming(uint64_t window, Incoming& incoming);
-  void SendAsks(MonotonicTime now);
+  void SendAsks();
   void SendReleases();
   void OnFetched(Peer& peer, const PeerFetched& fetched, const CheckedArrival* arrival,
                  MonotonicTime now);

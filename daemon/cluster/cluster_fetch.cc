@@ -141,7 +141,7 @@ void ClusterCore::Ask(const FetchPlanner::Order& order, MonotonicTime now) {
       {.key = order.name.key, .window = window, .window_bytes = order.bytes});
 }
 
-void ClusterCore::SendAsks(MonotonicTime) {
+void ClusterCore::SendAsks() {
   for (auto& [to, items] : std::exchange(asks_, {})) {
     for (size_t first = 0; first < items.size(); first += kFetchItemsMax) {
       const size_t count = std::min(kFetchItemsMax, items.size() - first);

@@ -16,7 +16,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "daemon/cluster/fetch_name.h"
-#include "daemon/cluster/node_slot.h"
+#include "daemon/index/chunk_event.h"
 
 namespace larder {
 

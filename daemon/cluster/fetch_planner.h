@@ -17,9 +17,9 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "daemon/cluster/fetch_name.h"
-#include "daemon/cluster/node_slot.h"
 #include "daemon/cluster/peer_breaker.h"
 #include "daemon/cluster/peer_pace.h"
+#include "daemon/index/chunk_event.h"
 
 namespace larder {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "daemon/cluster/node_slot.h"
+#include "daemon/index/chunk_event.h"
 
 namespace larder {
 namespace {

@@ -18,7 +18,7 @@
 #include "daemon/cluster/drain_list.h"
 #include "daemon/cluster/fetch_name.h"
 #include "daemon/cluster/heat_table.h"
-#include "daemon/cluster/node_slot.h"
+#include "daemon/index/chunk_event.h"
 
 namespace larder {
 

@@ -351,7 +351,6 @@ class Core {
   uint64_t ShortenBlock(ChunkIndex chunk, BlockIndex block, uint64_t* move_budget);
   // What the block takes without the levels that it may lose.
   uint64_t ShortBytes(const BlockRecord& record) const;
-  uint64_t Granules(uint64_t bytes) const;
   bool IsUnused(const Ready& entry) const;
   ChunkIndex OldestShortened(GroupIndex group);
   ChunkIndex TakeReady();

@@ -37,11 +37,7 @@ uint64_t Core::ShortBytes(const BlockRecord& record) const {
   const uint32_t cut = record.cuts[options_.levels_min - 1];
   const uint64_t bytes = cut * kBlockCutUnitBytes;
   // Less than a granule would free nothing.
-  return cut != 0 && Granules(bytes) < Granules(record.bytes) ? bytes : record.bytes;
-}
-
-uint64_t Core::Granules(uint64_t bytes) const {
-  return (bytes + options_.granule_bytes - 1) / options_.granule_bytes * options_.granule_bytes;
+  return cut != 0 && RoundToGranule(bytes) < RoundToGranule(record.bytes) ? bytes : record.bytes;
 }
 
 std::vector<BlockIndex> Core::LongBlocks(ChunkIndex index) const {
@@ -105,8 +101,8 @@ uint64_t Core::ShortenBlock(ChunkIndex index, BlockIndex block, uint64_t* move_b
   if (gap) {
     allocator_.Free(record.offset, record.bytes);
   } else {
-    const uint64_t kept = Granules(shorter.bytes);
-    allocator_.Free(record.offset + kept, Granules(record.bytes) - kept);
+    const uint64_t kept = RoundToGranule(shorter.bytes);
+    allocator_.Free(record.offset + kept, RoundToGranule(record.bytes) - kept);
   }
   const uint64_t saved_bytes = record.bytes - shorter.bytes;
   const SpaceHandle space = catalog_.chunk(index).space;
