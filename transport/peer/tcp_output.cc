@@ -47,7 +47,7 @@ void TcpNode::QueueControl(Connection& connection, PeerFrame frame) {
 
 void TcpNode::Pump(Lock& lock, ConnectionPtr connection, bool is_engine) {
   Connection& c = *connection;
-  if (c.sending || c.blocked || c.closed) return;
+  if (c.sending || c.blocked || c.closed || c.send_error != 0) return;
   c.sending = true;
   while (!c.closed && (c.out.busy || NextOutput(c, is_engine))) {
     lock.unlock();
