@@ -92,6 +92,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   void OnFollowEnd(absl::string_view node, bool broken);
   // What changed here since the last call. False: too much; followers need a snapshot.
   bool TakeEvents(std::vector<ChunkEvent>* events);
+  // They are in the log, which now ends at `next_sequence`; see EventLog.
+  void OnEventsLogged(uint64_t next_sequence) { log_end_ = next_sequence; }
   // As Core::HoldingsStep.
   std::optional<uint64_t> SnapshotStep(uint64_t cursor, size_t limit,
                                        std::vector<ChunkEvent>* events) const;
@@ -234,6 +236,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   void SendReleases();
   void OnFetched(Peer& peer, const PeerFetched& fetched, const CheckedArrival* arrival,
                  MonotonicTime now);
+  // It was not there when its log ended at `log_end`.
+  void OnGone(Peer& peer, const FetchName& name, uint64_t log_end);
   FetchAnswer TakeIn(Incoming& incoming, const PeerFetched& fetched, const CheckedArrival& arrival,
                      MonotonicTime now);
 
@@ -252,7 +256,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // True when it was answered, whatever the answer.
   bool TryServe(Serving& serving, MonotonicTime now);
   void StartWrites(Serving& serving, std::span<const BlockExtent> extents, MonotonicTime now);
-  void Answer(Serving& serving, FetchResultCode code, uint64_t bytes = 0);
+  void Answer(Serving& serving, FetchResultCode code, uint64_t bytes_or_log_end = 0);
   void EndIfDone(const ServingId& id);
   void ServeWaiting(MonotonicTime now);
   void EndLateServings(MonotonicTime now);
@@ -276,6 +280,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   Directory directory_;
   bool asks_directory_ = false;  // instead of following the others
   std::vector<ClusterOrder> orders_;
+  uint64_t log_end_ = 0;
 
   absl::btree_map<std::string, Peer> peers_;
   absl::flat_hash_map<std::string, uint64_t> connected_;  // epochs; members or not

@@ -107,12 +107,6 @@ void ClusterCore::CarryOutPlan(MonotonicTime now) {
             CloseIncoming(found->first, found->second);
           }
           break;
-        case Kind::kForget:
-          if (const SpaceId* id = IdOf(order.name.space); id != nullptr) {
-            index_->Apply(order.node, ChunkEvent{.space = *id, .key = order.name.key});
-            if (!index_->Contains(*id, order.name.key)) directory_.Forget(order.name);
-          }
-          break;
         case Kind::kFinished:
           core_->NoteFetchEnded();
           if (order.failure != FetchFailure::kNone && failed_until_.size() < kFailedMax) {
@@ -196,6 +190,7 @@ void ClusterCore::OnFetched(Peer& peer, const PeerFetched& fetched, const Checke
       break;
     case FetchResultCode::kGone:
       answer = FetchAnswer::kGone;
+      OnGone(peer, incoming.name, fetched.bytes_or_log_end);
       break;
     case FetchResultCode::kResized:
       answer = FetchAnswer::kResized;
@@ -205,9 +200,20 @@ void ClusterCore::OnFetched(Peer& peer, const PeerFetched& fetched, const Checke
       break;
   }
   const bool ok = answer == FetchAnswer::kOk;
-  const uint64_t bytes = ok ? incoming.bytes : fetched.bytes;
+  const uint64_t bytes = ok ? incoming.bytes : fetched.bytes_or_log_end;
   CloseIncoming(fetched.window, incoming);
   planner_.OnAnswer(AttemptId{fetched.window}, answer, bytes, now);
+}
+
+void ClusterCore::OnGone(Peer& peer, const FetchName& name, uint64_t log_end) {
+  const SpaceId& id = *IdOf(name.space);
+  const ChunkEvent removal{.space = id, .key = name.key};
+  if (asks_directory_) {
+    index_->Apply(peer.slot, removal);
+    if (!index_->Contains(id, name.key)) directory_.Forget(name);
+  } else {
+    peer.follower->OnRemoval(removal, {.epoch = peer.up_epoch, .sequence = log_end});
+  }
 }
 
 FetchAnswer ClusterCore::TakeIn(Incoming& incoming, const PeerFetched& fetched,
@@ -233,22 +239,27 @@ FetchAnswer ClusterCore::TakeIn(Incoming& incoming, const PeerFetched& fetched,
                              .part = identity.part,
                              .token_count = identity.token_count});
   }
-  if (!sound) {
-    ++stats_.corrupt_arrivals;
-    return FetchAnswer::kCorrupt;
-  }
   if (fetched.ttl_ms != 0) {
     arrival.ttl = std::min(absl::Milliseconds(fetched.ttl_ms), kTtlMax);
   }
-  incoming.owns_room = false;
-  if (core_->CommitArrival(incoming.name.space, arrival, now)) {
-    ++stats_.fetched_chunks;
-    stats_.fetched_bytes += incoming.bytes;
-    return FetchAnswer::kOk;
+  auto end = Core::ArrivalEnd::kNotWhole;
+  if (sound) {
+    incoming.owns_room = false;
+    end = core_->CommitArrival(incoming.name.space, arrival, now);
   }
-  // Somebody has put it meanwhile, or is about to.
-  ++stats_.unwanted_arrivals;
-  return FetchAnswer::kOk;
+  switch (end) {
+    case Core::ArrivalEnd::kTaken:
+      ++stats_.fetched_chunks;
+      stats_.fetched_bytes += incoming.bytes;
+      return FetchAnswer::kOk;
+    case Core::ArrivalEnd::kUnwanted:
+      ++stats_.unwanted_arrivals;
+      return FetchAnswer::kOk;
+    case Core::ArrivalEnd::kNotWhole:
+      break;
+  }
+  ++stats_.corrupt_arrivals;
+  return FetchAnswer::kCorrupt;
 }
 
 }  // namespace larder

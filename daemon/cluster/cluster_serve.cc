@@ -30,7 +30,7 @@ void ClusterCore::OnFetch(Peer& peer, const PeerFetch& fetch, MonotonicTime now)
                     .granule_bytes = fetch.granule_bytes,
                     .deadline = deadline};
     if (!space) {
-      Answer(serving, FetchResultCode::kGone);
+      Answer(serving, FetchResultCode::kGone, log_end_);
       continue;
     }
     if (servings_.size() >= kServingsMax || peer.writes_under_way >= kWritesPerPeerMax) {
@@ -62,7 +62,7 @@ bool ClusterCore::TryServe(Serving& serving, MonotonicTime now) {
     return true;
   }
   if (core_->Load(serving.space, key, /*local_only=*/true, now).coming > 0) return false;
-  Answer(serving, FetchResultCode::kGone);
+  Answer(serving, FetchResultCode::kGone, log_end_);
   return true;
 }
 
@@ -115,9 +115,10 @@ void ClusterCore::StartWrites(Serving& serving, std::span<const BlockExtent> ext
   replication_.OnRemoteRead({serving.space, serving.item.key}, bytes, now);
 }
 
-void ClusterCore::Answer(Serving& serving, FetchResultCode code, uint64_t bytes) {
+void ClusterCore::Answer(Serving& serving, FetchResultCode code, uint64_t bytes_or_log_end) {
   Send(serving.node,
-       WriteMessage(PeerFetched{.window = serving.item.window, .code = code, .bytes = bytes}));
+       WriteMessage(PeerFetched{
+           .window = serving.item.window, .code = code, .bytes_or_log_end = bytes_or_log_end}));
   serving.answered = serving.released = true;
   ++(code == FetchResultCode::kGone      ? stats_.refused_gone
      : code == FetchResultCode::kResized ? stats_.refused_resized

@@ -100,7 +100,6 @@ void FetchPlanner::HeedFailure(Fetch& fetch, const Attempt& attempt, FetchAnswer
       node.breaker.OnSuccess();
       candidate.over = true;
       fetch.failure = FetchFailure::kGone;
-      orders_.push_back({.kind = Order::Kind::kForget, .name = fetch.name, .node = attempt.node});
       break;
     case FetchAnswer::kResized:
       node.breaker.OnSuccess();

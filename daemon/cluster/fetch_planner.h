@@ -112,7 +112,6 @@ class FetchPlanner {
     enum class Kind : uint8_t {
       kAsk,       // `node` for `bytes` of the chunk; the answer is worth nothing after `deadline`
       kCancel,    // the attempt: its answer is not awaited any longer
-      kForget,    // `node` does not hold the chunk: the index is wrong
       kFinished,  // the fetch; `attempt` brought the chunk, or `failure` says why none did
     };
     Kind kind = Kind::kAsk;

@@ -47,8 +47,8 @@ static_assert(sizeof(FetchItem) == 32);
 
 enum class FetchResultCode : uint32_t {
   kWritten = 0,  // count FetchedParts follow; the message comes after their bytes
-  kGone = 1,     // not here
-  kResized = 2,  // does not fit the window: `bytes` would
+  kGone = 1,     // not here when this node's log of events ended at `bytes_or_log_end`
+  kResized = 2,  // does not fit the window: `bytes_or_log_end` bytes would
   kBusy = 3,     // too much to do, or still on its way from disk at the deadline
 };
 
@@ -57,8 +57,8 @@ struct FetchedMessage {
   uint64_t window;
   uint32_t code;      // FetchResultCode
   uint32_t reserved;  // zero
-  uint64_t bytes;     // kResized
-  uint64_t ttl_ms;    // of the chunk, from now; 0: for ever
+  uint64_t bytes_or_log_end;
+  uint64_t ttl_ms;  // of the chunk, from now; 0: for ever
 };
 static_assert(sizeof(FetchedMessage) == 40);
 

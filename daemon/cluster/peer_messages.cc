@@ -88,7 +88,7 @@ absl::StatusOr<PeerFetched> ReadFetched(std::span<const uint8_t> message) {
   RETURN_IF_ERROR(CheckHeader(fixed.header, PeerMessageKind::kFetched));
   PeerFetched fetched{.window = fixed.window,
                       .code = static_cast<FetchResultCode>(fixed.code),
-                      .bytes = fixed.bytes,
+                      .bytes_or_log_end = fixed.bytes_or_log_end,
                       .ttl_ms = fixed.ttl_ms,
                       .parts = reader.ReadArray<FetchedPart>(fixed.header.count, kPeerItemsMax)};
   RETURN_IF_ERROR(reader.Finish("fetched"));
@@ -106,7 +106,7 @@ std::vector<uint8_t> WriteMessage(const PeerFetched& message) {
                               .window = message.window,
                               .code = static_cast<uint32_t>(message.code),
                               .reserved = 0,
-                              .bytes = message.bytes,
+                              .bytes_or_log_end = message.bytes_or_log_end,
                               .ttl_ms = message.ttl_ms});
   writer.WriteArray<FetchedPart>(message.parts.size(), [&](size_t i) { return message.parts[i]; });
   return BytesOf(writer);

@@ -26,7 +26,7 @@ struct PeerFetch {
 struct PeerFetched {
   uint64_t window = 0;
   FetchResultCode code = FetchResultCode::kGone;
-  uint64_t bytes = 0;
+  uint64_t bytes_or_log_end = 0;
   uint64_t ttl_ms = 0;
   std::vector<FetchedPart> parts = {};
 };

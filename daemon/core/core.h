@@ -178,9 +178,14 @@ class Core {
   }
   std::optional<uint64_t> AllocateArrival(SpaceHandle space, uint64_t bytes, MonotonicTime now);
   void DropArrival(SpaceHandle space, uint64_t offset, uint64_t bytes);
-  // The whole chunk lies there, verified. False: it is not wanted any more, or no whole chunk; its
-  // room is given back.
-  bool CommitArrival(SpaceHandle space, const Arrival& arrival, MonotonicTime now);
+  // The whole chunk lies there, verified. Unless it is taken, its room is given back.
+  enum class ArrivalEnd : uint8_t {
+    kTaken,
+    kUnwanted,  // somebody has put it meanwhile, or is about to; or there is no room for its
+                // records
+    kNotWhole,
+  };
+  ArrivalEnd CommitArrival(SpaceHandle space, const Arrival& arrival, MonotonicTime now);
   // A chunk that was to come from another node is there, or does not come, or it is known where it
   // is: see loads_ended.
   void NoteFetchEnded() { ++loads_ended_; }

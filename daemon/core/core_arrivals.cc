@@ -115,14 +115,14 @@ void Core::DropArrival(SpaceHandle space, uint64_t offset, uint64_t bytes) {
   FreeExtent(space, offset, rounded);
 }
 
-bool Core::CommitArrival(SpaceHandle handle, const Arrival& arrival, MonotonicTime now) {
+Core::ArrivalEnd Core::CommitArrival(SpaceHandle handle, const Arrival& arrival,
+                                     MonotonicTime now) {
   Space& space = *spaces_[handle];
-  const ChunkIndex known = FindUnexpired(handle, arrival.key, now);
-  // Somebody may have put it, or a part of it, meanwhile.
-  const ChunkName name{handle, arrival.key};
-  if (known != kNoChunk || writers_.contains(name) || !IsWhole(space, arrival)) {
+  const bool whole = IsWhole(space, arrival);
+  if (!whole || FindUnexpired(handle, arrival.key, now) != kNoChunk ||
+      writers_.contains(ChunkName{handle, arrival.key})) {
     DropArrival(handle, arrival.offset, arrival.bytes);
-    return false;
+    return whole ? ArrivalEnd::kUnwanted : ArrivalEnd::kNotWhole;
   }
   std::vector<BlockIndex> blocks;
   for (size_t i = 0; i < arrival.parts.size(); ++i) {
@@ -133,7 +133,7 @@ bool Core::CommitArrival(SpaceHandle handle, const Arrival& arrival, MonotonicTi
   if (blocks.size() < arrival.parts.size()) {
     for (BlockIndex block : blocks) blocks_->Free(block);
     DropArrival(handle, arrival.offset, arrival.bytes);
-    return false;
+    return ArrivalEnd::kUnwanted;
   }
   const MonotonicTime expiry =
       arrival.ttl == absl::InfiniteDuration() ? MonotonicTime{} : now + arrival.ttl;
@@ -170,7 +170,7 @@ bool Core::CommitArrival(SpaceHandle handle, const Arrival& arrival, MonotonicTi
   if (arrival.is_copy) catalog_.SetCopy(chunk);
   catalog_.Touch(chunk, now);
   ++stats_.arrivals;
-  return true;
+  return ArrivalEnd::kTaken;
 }
 
 bool Core::IsWhole(const Space& space, const Arrival& arrival) const {

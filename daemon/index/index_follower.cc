@@ -63,6 +63,10 @@ void IndexFollower::OnStreamEnd(bool broken) {
   if (broken) Hide();
 }
 
+void IndexFollower::OnRemoval(const ChunkEvent& removal, const FollowPosition& said_at) {
+  if (epoch_ == said_at.epoch && next_ <= said_at.sequence) index_->Apply(slot_, removal);
+}
+
 void IndexFollower::Hide() {
   index_->HideNode(slot_);
   forgetting_ = true;

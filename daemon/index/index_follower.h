@@ -64,6 +64,9 @@ class IndexFollower {
     kResync,  // end this stream and begin one at OnStreamOpen()
   };
   Taken OnBatch(const FollowBatch& batch);
+  // The node has said elsewhere that it does not hold a chunk, and that its log ended at `said_at`.
+  // Not heeded when events from there on are applied, which are newer.
+  void OnRemoval(const ChunkEvent& removal, const FollowPosition& said_at);
   // `broken`: what came could not be understood, so nothing of it is believed.
   void OnStreamEnd(bool broken);
 

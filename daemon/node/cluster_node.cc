@@ -267,11 +267,10 @@ bool ClusterNode::PublishChanges() {
   new_events_.clear();
   const bool complete = cluster_->TakeEvents(&new_events_);
   if (complete && new_events_.empty()) return false;
-  {
-    std::lock_guard lock(log_mutex_);
-    if (!complete) log_.Invalidate();
-    for (const ChunkEvent& event : new_events_) log_.Append(event);
-  }
+  std::lock_guard lock(log_mutex_);
+  if (!complete) log_.Invalidate();
+  for (const ChunkEvent& event : new_events_) log_.Append(event);
+  cluster_->OnEventsLogged(log_.next_sequence());
   return true;
 }
 

@@ -232,6 +232,7 @@ void SimNode::FlushEvents() {
     log_->Append(event);
     ++appended;
   }
+  cluster_->OnEventsLogged(log_->next_sequence());
   if (appended > 0) world_->log_grew(id_);
 }
 

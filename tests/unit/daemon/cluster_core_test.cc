@@ -69,6 +69,54 @@ TEST(ClusterCore, WhatIsGoneIsAMissAndRepairsTheIndex) {
   EXPECT_EQ(cluster[1].cluster->GetStats().index.entries, 0u);
 }
 
+TEST(ClusterCore, PartsThatMakeNoWholeChunkAreBlamedOnTheirSender) {
+  TestCluster cluster(3);
+  ASSERT_TRUE(cluster[0].Put(1, 0, 0, /*parts=*/2));
+  ASSERT_TRUE(cluster[1].Put(1, 0, 0, /*parts=*/2));
+  cluster.Run();
+  int answers = 0;
+  cluster.on_order = [&](TestNode&, ClusterOrder& order) {
+    if (order.kind == ClusterOrder::Kind::kSendAfter && ++answers == 1) {
+      PeerFetched fetched = *ReadFetched(order.payload);
+      fetched.parts.pop_back();
+      order.payload = WriteMessage(fetched);
+    }
+    return true;
+  };
+  EXPECT_EQ(cluster[2].Load({1}), 1u);
+  cluster.Run();
+  EXPECT_EQ(answers, 2);
+  EXPECT_TRUE(cluster[2].HoldsRightBytes(1));
+  EXPECT_EQ(cluster[2].cluster->GetStats().corrupt_arrivals, 1u);
+  EXPECT_EQ(cluster[2].harness.core().Stats().arriving_bytes, 0u);
+}
+
+TEST(ClusterCore, AGoneThatIsOlderThanWhatTheIndexKnowsRemovesNothing) {
+  TestCluster cluster(2);
+  ASSERT_TRUE(cluster[0].Put(1));
+  cluster.Run();
+  const KeyHash key = HashOf(1);
+  ASSERT_EQ(*cluster[0].harness.core().Remove(cluster[0].space, {&key, 1}, RemovalCause::kRemoved),
+            1u);
+  // On its way from the holder while the chunk is put again, and told of.
+  std::optional<ClusterOrder> answer;
+  cluster.on_order = [&](TestNode& from, ClusterOrder& order) {
+    if (&from != &cluster[0] || order.kind != ClusterOrder::Kind::kSend) return true;
+    answer = order;
+    return false;
+  };
+  EXPECT_EQ(cluster[1].Load({1}), 1u);
+  cluster.Run();
+  cluster.on_order = nullptr;
+  ASSERT_TRUE(answer);
+  ASSERT_TRUE(cluster[0].Put(1));
+  cluster.Run();
+  cluster[1].cluster->OnMessage("node0", answer->payload, nullptr, cluster[1].harness.now);
+  cluster.Run();
+  EXPECT_EQ(cluster[1].cluster->GetStats().fetch.finished_failed, 1u);
+  EXPECT_EQ(cluster[1].cluster->GetStats().index.entries, 1u);
+}
+
 TEST(ClusterCore, DamagedBytesAreNeverTakenIn) {
   TestCluster cluster(3);
   ASSERT_TRUE(cluster[0].Put(1));

@@ -212,6 +212,7 @@ class TestCluster {
                       .next_sequence = node.sequence + events.size(),
                       .events = events};
     node.sequence += events.size();
+    node.cluster->OnEventsLogged(node.sequence);
     for (const auto& other : nodes) {
       if (other.get() == &node) continue;
       EXPECT_EQ(

@@ -133,6 +133,22 @@ TEST_F(IndexFollowerTest, AnotherSnapshotKeepsWhatItNamesVisibleAllTheTime) {
   EXPECT_EQ(follower_.stats().snapshots, 2u);
 }
 
+TEST_F(IndexFollowerTest, ARemovalThatIsOlderThanTheEventsIsNotHeeded) {
+  Sync({Held(1), Held(2), Held(3)}, 5);
+  EXPECT_EQ(Take(Deltas(5, {Held(1), Held(2)})), Taken::kTaken);
+  follower_.OnRemoval(Gone(1), {.epoch = kEpoch, .sequence = 6});
+  EXPECT_TRUE(Known(1));
+  follower_.OnRemoval(Gone(1), {.epoch = kEpoch - 1, .sequence = 70});
+  EXPECT_TRUE(Known(1));
+  follower_.OnRemoval(Gone(1), {.epoch = kEpoch, .sequence = 7});
+  EXPECT_FALSE(Known(1));
+  // What the node has logged since overrules it.
+  follower_.OnRemoval(Gone(2), {.epoch = kEpoch, .sequence = 9});
+  EXPECT_FALSE(Known(2));
+  EXPECT_EQ(Take(Deltas(7, {Held(9), Held(2)})), Taken::kTaken);
+  EXPECT_TRUE(Known(2));
+}
+
 TEST_F(IndexFollowerTest, ASnapshotThatBreaksOffBeginsAnew) {
   Sync({Held(1), Held(2)}, 5);
   EXPECT_EQ(Take(Snapshot(0, Phase::kSnapshot, 50, {Held(3)})), Taken::kTaken);

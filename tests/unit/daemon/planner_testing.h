@@ -105,7 +105,7 @@ class PlannerWorld {
   MonotonicTime now{1'000'000'000};
   std::map<NodeSlot, NodeManner> manners;
   std::map<FetchName, FetchPlanner::Order> finished;
-  std::vector<FetchPlanner::Order> asks, forgets, cancels;
+  std::vector<FetchPlanner::Order> asks, cancels;
   std::vector<FetchName> arrivals;  // what was fetched, in order
 
  private:
@@ -126,9 +126,6 @@ class PlannerWorld {
           ASSERT_TRUE(asked_.contains(order.attempt));
           cancels.push_back(order);
           Remove(order.attempt);
-          break;
-        case FetchPlanner::Order::Kind::kForget:
-          forgets.push_back(order);
           break;
         case FetchPlanner::Order::Kind::kFinished:
           OnFinished(order);
