@@ -181,7 +181,6 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
     NodeSlot slot = 0;
     bool up = false;
     uint64_t up_epoch = 0;
-    uint32_t writes_under_way = 0;
     uint64_t served_chunks = 0, served_bytes = 0;
     std::unique_ptr<IndexFollower> follower;
   };
@@ -297,6 +296,7 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   std::map<ServingId, Serving> servings_;
   std::vector<ServingId> waiting_for_disk_;
   absl::flat_hash_map<uint64_t, ServingId> write_tokens_;
+  absl::flat_hash_map<NodeSlot, uint32_t> writes_to_;  // under way; whoever has the slot
   uint64_t next_token_ = 1;
   uint64_t loads_ended_seen_ = 0;
   MonotonicTime next_sweep_;

@@ -33,7 +33,7 @@ void ClusterCore::OnFetch(Peer& peer, const PeerFetch& fetch, MonotonicTime now)
       Answer(serving, FetchResultCode::kGone, log_end_);
       continue;
     }
-    if (servings_.size() >= kServingsMax || peer.writes_under_way >= kWritesPerPeerMax) {
+    if (servings_.size() >= kServingsMax || writes_to_[peer.slot] >= kWritesPerPeerMax) {
       Answer(serving, FetchResultCode::kBusy);
       continue;
     }
@@ -102,7 +102,7 @@ void ClusterCore::StartWrites(Serving& serving, std::span<const BlockExtent> ext
   }
   const auto writes = static_cast<uint32_t>(extents.size());
   serving.writes_under_way += writes;
-  peer.writes_under_way += writes;
+  writes_to_[peer.slot] += writes;
   ClusterOrder& answer = AddOrder(ClusterOrder::Kind::kSendAfter, serving.node);
   answer.payload = WriteMessage(fetched);
   answer.window = serving.item.window;
@@ -149,7 +149,7 @@ void ClusterCore::OnWritten(uint64_t token, MonotonicTime) {
   if (found == write_tokens_.end()) return;
   const ServingId id = found->second;
   write_tokens_.erase(found);
-  if (Peer* peer = PeerAt(id.first); peer != nullptr) --peer->writes_under_way;
+  --writes_to_[id.first];
   if (const auto serving = servings_.find(id); serving != servings_.end()) {
     --serving->second.writes_under_way;
     EndIfDone(id);

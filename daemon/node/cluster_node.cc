@@ -179,26 +179,34 @@ void ClusterNode::StartDrain(MonotonicTime deadline, MonotonicTime now) {
 
 // --- the event loop -----------------------------------------------------------------------------
 
-bool ClusterNode::Step(bool progress, MonotonicTime now) {
-  const bool due = next_wakeup_ && *next_wakeup_ <= now;
-  const bool events = mailbox_->pending();
-  if (!progress && !due && !events) return false;
-  if (events) {
-    for (PeerEvent& event : mailbox_->TakeAll()) HandleEvent(event, now);
-  }
-  const bool was_fetching = cluster_->fetching();
+bool ClusterNode::TakeEvents(MonotonicTime now) {
+  if (!mailbox_->pending()) return false;
+  for (PeerEvent& event : mailbox_->TakeAll()) HandleEvent(event, now);
   cluster_->Step(now);
+  NoteWhatIsUnderWay(/*news=*/true, now);
+  return true;
+}
+
+void ClusterNode::NoteWhatIsUnderWay(bool news, MonotonicTime now) {
   const uint64_t under_way = cluster_->fetching_bytes();
   if (under_way == 0 || under_way > kSoonBytesMax) {
     soon_until_ = {};
-  } else if (events || !was_fetching) {
+  } else if (news) {
     soon_until_ = now + kSoon;
   }
+}
+
+bool ClusterNode::Step(bool progress, MonotonicTime now) {
+  const bool due = next_wakeup_ && *next_wakeup_ <= now;
+  if (!progress && !due) return false;
+  const bool was_fetching = cluster_->fetching();
+  cluster_->Step(now);
+  NoteWhatIsUnderWay(/*news=*/!was_fetching, now);
   std::vector<ClusterOrder> orders = cluster_->TakeOrders();
   for (ClusterOrder& order : orders) CarryOut(order, now);
   const bool published = PublishChanges();
   next_wakeup_ = cluster_->next_wakeup();
-  return events || published || !orders.empty();
+  return published || !orders.empty();
 }
 
 void ClusterNode::HandleEvent(PeerEvent& event, MonotonicTime now) {

@@ -78,8 +78,10 @@ class ClusterNode {
   void SetMembers(MemberView view);
   MemberView members() const;
 
-  // Loop. Handles what has come from others, and what the core has to say to them. `progress`: the
-  // core has done something since the last call. True if anything happened.
+  // Loop. Takes in what has come from others. True if anything has.
+  bool TakeEvents(MonotonicTime now);
+  // Loop. Carries out what the core has to say to others. `progress`: it has done something since
+  // the last call. True if anything happened.
   bool Step(bool progress, MonotonicTime now);
   // Loop. When Step has to be called at the latest.
   std::optional<MonotonicTime> next_wakeup() const { return next_wakeup_; }
@@ -123,6 +125,7 @@ class ClusterNode {
   absl::Status Init(const ClusterNodeFacts& facts, Core* core, const PeerMemory& arena,
                     ClusterCore::OpenSpace open_space);
   void HandleEvent(PeerEvent& event, MonotonicTime now);
+  void NoteWhatIsUnderWay(bool news, MonotonicTime now);
   void CarryOut(ClusterOrder& order, MonotonicTime now);
   bool PublishChanges();
   void TakeMembers(MonotonicTime now);

@@ -214,15 +214,9 @@ bool Node::RunOnce() {
   if (!backing_reported_) core_->GrowBackedBytes(arena_->backed_bytes());
   if (now >= next_tick_) Tick(now);
   if (disk_ != nullptr && disk_->TakeReports(*core_, now)) progress = active = true;
-  if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
-  if (cluster_ != nullptr) {
-    for (const ClusterCore::Settled& settled : cluster_->core().TakeSettled()) {
-      handler_->OnCopied(settled.wish.value, settled.ok);
-    }
-  }
-  const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
-  if (late || handler_->has_copied() || core_->loads_ended() != loads_ended_seen_)
-    AnswerWaiting(now);
+  if (cluster_ != nullptr && cluster_->TakeEvents(now)) progress = true;
+  // Before this node turns to others. And whoever is answered may have more to say.
+  if (HasAnswers(now) && AnswerWaiting(now)) active = true;
   // Last, so that nothing that is to be done waits while the loop sleeps.
   if (cluster_ != nullptr && cluster_->Step(progress, now)) progress = true;
   if (disk_ != nullptr && disk_->PassOrders(*core_, now)) progress = active = true;
@@ -230,6 +224,7 @@ bool Node::RunOnce() {
   // Clients and disks are polled for. What comes from other threads and nodes is not: while many
   // bytes are on their way, whoever carries them needs the core more.
   if (active) last_activity_ = now;
+  if (HasAnswers(now)) return true;
   const bool polling = now - last_activity_ < options_.spin_limit ||
                        (cluster_ != nullptr && cluster_->expects_soon(now));
   // A little at a time, so that nobody who comes now waits for it.
@@ -244,6 +239,16 @@ bool Node::RunOnce() {
     if (!progress) sched_yield();
   }
   return true;
+}
+
+bool Node::HasAnswers(MonotonicTime now) {
+  if (cluster_ != nullptr) {
+    for (const ClusterCore::Settled& settled : cluster_->core().TakeSettled()) {
+      handler_->OnCopied(settled.wish.value, settled.ok);
+    }
+  }
+  const bool late = handler_->next_deadline() && *handler_->next_deadline() <= now;
+  return late || handler_->has_copied() || core_->loads_ended() != loads_ended_seen_;
 }
 
 absl::Duration Node::TimeToSleep(MonotonicTime now) const {
@@ -268,19 +273,22 @@ bool Node::HandleEvents(absl::Duration timeout) {
   return by_client;
 }
 
-void Node::AnswerWaiting(MonotonicTime now) {
+bool Node::AnswerWaiting(MonotonicTime now) {
   loads_ended_seen_ = core_->loads_ended();
+  bool answered = false;
   handler_->AnswerWaiting(
       now, [this](SessionId session) { return local_->CanAnswer(session); },
-      [this](SessionId session, const RequestHandler::Reply& reply) {
+      [&](SessionId session, const RequestHandler::Reply& reply) {
         local_->AnswerLater(session, reply);
+        answered = true;
       });
+  return answered;
 }
 
 void Node::Tick(MonotonicTime now) {
   core_->Tick(now);
   local_->Tick(now);
-  if (handler_->has_waiting()) AnswerWaiting(now);
+  if (handler_->has_waiting()) (void)AnswerWaiting(now);
   const bool backing = !arena_->backing_finished();
   core_->GrowBackedBytes(arena_->backed_bytes());
   if (!backing && !backing_reported_) {

@@ -91,8 +91,10 @@ class Node {
   // True if a client was among them.
   bool HandleEvents(absl::Duration timeout);
   void Tick(MonotonicTime now);
-  // Answers the requests for which the disk has brought something.
-  void AnswerWaiting(MonotonicTime now);
+  // Whether requests that wait may be answered now.
+  bool HasAnswers(MonotonicTime now);
+  // Answers those for which a disk or a node has brought something; true if anybody was answered.
+  bool AnswerWaiting(MonotonicTime now);
   absl::Duration TimeToSleep(MonotonicTime now) const;
 
   NodeOptions options_;

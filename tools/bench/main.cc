@@ -181,6 +181,9 @@ void DeclareIndex(CLI::App* app, IndexFlags* flags) {
 }
 
 void DeclareNet(CLI::App* app, NetFlags* flags) {
+  app->add_option("--only", flags->options.only, "Parts to run, separated by commas")
+      ->delimiter(',')
+      ->check(CLI::IsMember(kNetParts));
   app->add_option("--engine", flags->options.engine,
                   "How the nodes drive their sockets: auto, io_uring, epoll")
       ->capture_default_str();

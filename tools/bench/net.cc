@@ -275,9 +275,20 @@ absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options) {
   MicroReport report;
   NetBenchmark benchmark(options, &report);
   const uint64_t mib = uint64_t{1} << 20;
-  RETURN_IF_ERROR(benchmark.MeasureRate("4mib", 128, (options.quick ? 32 : 512) * mib, kLargeGoal));
-  RETURN_IF_ERROR(benchmark.MeasureRate("64kib", 2, (options.quick ? 8 : 128) * mib, kSmallGoal));
-  RETURN_IF_ERROR(benchmark.MeasureLatency(options.quick ? 64 : 500));
+  const auto wanted = [&](const std::string& part) {
+    return options.only.empty() || std::find(options.only.begin(), options.only.end(), part) !=
+                                       options.only.end();
+  };
+  if (wanted("4mib")) {
+    RETURN_IF_ERROR(
+        benchmark.MeasureRate("4mib", 128, (options.quick ? 32 : 512) * mib, kLargeGoal));
+  }
+  if (wanted("64kib")) {
+    RETURN_IF_ERROR(benchmark.MeasureRate("64kib", 2, (options.quick ? 8 : 128) * mib, kSmallGoal));
+  }
+  if (wanted("latency")) {
+    RETURN_IF_ERROR(benchmark.MeasureLatency(options.quick ? 64 : 500));
+  }
   report.AddSetting("engine", options.engine);
   return report;
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -11,6 +12,8 @@
 namespace larder {
 
 struct NetBenchOptions {
+  // Parts to run, of kNetParts; empty: all.
+  std::vector<std::string> only;
   // Small sizes and few rounds: shows that it works, the figures mean little.
   bool quick = false;
   // Path of larderd; empty: as PrivateDaemonOptions.
@@ -20,6 +23,8 @@ struct NetBenchOptions {
   // Told what is being measured now.
   std::function<void(absl::string_view)> on_step;
 };
+
+inline const std::vector<std::string> kNetParts = {"4mib", "64kib", "latency"};
 
 // DATA_LOSS when a byte came wrong; else the first failure.
 absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options);

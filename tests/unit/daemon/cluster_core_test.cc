@@ -186,6 +186,37 @@ TEST(ClusterCore, AMemberThatComesBackWhileConnectedIsUp) {
   EXPECT_FALSE(node.cluster->Peers(node.harness.now)[0].up);
 }
 
+TEST(ClusterCore, AMemberThatLeavesDuringAWriteToItIsServedWhenItComesBack) {
+  TestCluster cluster(2);
+  for (uint64_t number : {1, 2}) ASSERT_TRUE(cluster[0].Put(number));
+  cluster.Run();
+  std::optional<uint64_t> token;
+  cluster.on_order = [&](TestNode&, ClusterOrder& order) {
+    if (order.kind == ClusterOrder::Kind::kWrite) token = order.token;
+    return order.kind != ClusterOrder::Kind::kWrite && order.kind != ClusterOrder::Kind::kSendAfter;
+  };
+  EXPECT_EQ(cluster[1].Load({1}), 1u);
+  cluster.Run();
+  ASSERT_TRUE(token);
+  TestNode& holder = cluster[0];
+  MemberRecord self, other;
+  self.name = "node0";
+  other.name = "node1";
+  holder.cluster->SetMembers({&self, 1}, holder.harness.now);
+  for (int i = 0; i < 10; ++i) cluster.Advance(absl::Seconds(1));
+  const std::vector<MemberRecord> both = {self, other};
+  holder.cluster->SetMembers(both, holder.harness.now);
+  (void)holder.cluster->OnFollowBatch("node1", {.epoch = 1,
+                                                .phase = FollowBatch::Phase::kSnapshotEnd,
+                                                .first_sequence = cluster[1].sequence,
+                                                .events = {}});
+  holder.cluster->OnWritten(*token, holder.harness.now);
+  cluster.on_order = nullptr;
+  EXPECT_EQ(cluster[1].Load({2}), 1u);
+  cluster.Run();
+  EXPECT_TRUE(cluster[1].HoldsRightBytes(2));
+}
+
 TEST(ClusterCore, CopiesLeaveFirstUnlessTheyAreUsedAgain) {
   TestCluster cluster(2, 8);
   for (uint64_t number : {1, 2}) ASSERT_TRUE(cluster[0].Put(number));
