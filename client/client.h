@@ -32,7 +32,7 @@ struct ClientOptions {
   // Shown to operators, at most 64 bytes.
   std::string name = "client";
   // How long a call polls for its answer before it sleeps; zero never polls.
-  absl::Duration spin_limit = absl::Microseconds(50);
+  absl::Duration spin_limit = absl::Microseconds(200);
   // Deadline of a call that names none of its own.
   absl::Duration timeout = absl::Seconds(5);
   // False: frames go through the socket instead of the shared rings.

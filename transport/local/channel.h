@@ -15,7 +15,7 @@ struct ChannelOptions {
   // How long WaitReadable polls before it sleeps. Polling answers in a fraction of a microsecond
   // and burns a core; sleeping costs some 50 us at the wake-up. Zero never polls; at most
   // kSpinLimitMax (spin.h).
-  absl::Duration spin_limit = absl::Microseconds(50);
+  absl::Duration spin_limit = absl::Microseconds(200);
 };
 
 // One end of the pipe. Frames arrive in order, whole, once each. One thread may send while another
