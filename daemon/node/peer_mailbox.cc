@@ -27,7 +27,7 @@ void PeerMailbox::Add(PeerEvent event) {
 
 void PeerMailbox::SetWindow(uint64_t window, const MemoryRange& room) {
   std::lock_guard lock(mutex_);
-  windows_[window] = room;
+  windows_[window] = std::make_shared<ArrivalCheck>(arena_.subspan(room.offset, room.bytes));
 }
 
 void PeerMailbox::OnPeerUp(const std::string& node, uint64_t epoch) {
@@ -54,19 +54,25 @@ void PeerMailbox::OnMessage(const std::string& node, uint64_t epoch, std::vector
   event.epoch = epoch;
   event.number = window;
   if (window != 0) {
-    MemoryRange room;
-    {
-      std::lock_guard lock(mutex_);
-      if (const auto found = windows_.find(window); found != windows_.end()) room = found->second;
-    }
+    const std::shared_ptr<ArrivalCheck> check = CheckOf(window);
     const absl::StatusOr<PeerFetched> fetched = ReadFetched(payload);
     // Of a message that names another window than the one it came after, nothing is believed.
-    if (fetched.ok() && fetched->window == window) {
-      event.arrival = CheckArrival(arena_.subspan(room.offset, room.bytes), *fetched);
+    if (check != nullptr && fetched.ok() && fetched->window == window) {
+      event.arrival = check->Finish(*fetched);
     }
   }
   event.payload = std::move(payload);
   Add(std::move(event));
+}
+
+std::shared_ptr<ArrivalCheck> PeerMailbox::CheckOf(uint64_t window) {
+  std::lock_guard lock(mutex_);
+  const auto found = windows_.find(window);
+  return found == windows_.end() ? nullptr : found->second;
+}
+
+void PeerMailbox::OnLanded(uint64_t window, uint64_t offset, uint64_t bytes) {
+  if (const auto check = CheckOf(window)) check->OnLanded(offset, bytes);
 }
 
 void PeerMailbox::OnWritten(uint64_t token, bool) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -50,12 +51,14 @@ class PeerMailbox : public PeerHandler {
   void OnPeerDown(const std::string& node, uint64_t epoch, absl::string_view why) override;
   void OnMessage(const std::string& node, uint64_t epoch, std::vector<uint8_t> payload,
                  uint64_t window) override;
+  void OnLanded(uint64_t window, uint64_t offset, uint64_t bytes) override;
   void OnWritten(uint64_t token, bool ok) override;
   void OnRead(uint64_t, bool) override {}  // This node reads nobody's memory.
   void OnWindowClosed(uint64_t window) override;
 
  private:
   void Add(PeerEvent event);
+  std::shared_ptr<ArrivalCheck> CheckOf(uint64_t window);
 
   const std::span<const uint8_t> arena_;
   const std::function<void()> wake_;
@@ -63,7 +66,7 @@ class PeerMailbox : public PeerHandler {
   std::atomic<uint64_t> dropped_{0};
   std::mutex mutex_;
   std::vector<PeerEvent> events_;
-  std::map<uint64_t, MemoryRange> windows_;
+  std::map<uint64_t, std::shared_ptr<ArrivalCheck>> windows_;  // the checks: the transport's thread
 };
 
 }  // namespace larder

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -69,6 +70,10 @@ class ContainerView {
   // everything but the planes' bytes; DATA_LOSS names the field and its offset.
   static absl::StatusOr<ContainerView> Parse(std::span<const uint8_t> bytes);
 
+  // The length that a container says it has of which `bytes` are the first, if all before its planes
+  // is among them. Nothing of it is checked.
+  static std::optional<uint64_t> SizeOf(std::span<const uint8_t> bytes);
+
   const ChunkIdentity& identity() const { return identity_; }
   ContainerCodec codec() const { return codec_; }
   // Levels that are there, 1 to LevelsMax(codec()).
@@ -94,7 +99,9 @@ class ContainerView {
   absl::Status CheckManifest(const Manifest& manifest) const;
 
   // Sums every plane and looks at the padding between them. DATA_LOSS names layer and plane.
-  absl::Status VerifyBodies() const;
+  absl::Status VerifyBodies() const { return VerifyBodies(0, entries_.size()); }
+  // Those of entries() [begin, end).
+  absl::Status VerifyBodies(size_t begin, size_t end) const;
 
  private:
   ContainerView() = default;

@@ -188,6 +188,14 @@ absl::StatusOr<ContainerView> ContainerView::Parse(std::span<const uint8_t> byte
   return view;
 }
 
+std::optional<uint64_t> ContainerView::SizeOf(std::span<const uint8_t> bytes) {
+  ContainerHeader header;
+  if (bytes.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  if (bytes.size() < header.body_offset) return std::nullopt;
+  return header.total_bytes;
+}
+
 absl::Status ContainerView::TakeLevels(const ContainerHeader& header, uint64_t container_bytes) {
   const size_t planes = entries_.size() / header.level_count;
   for (level_count_ = header.level_count; level_count_ > 0; --level_count_) {
@@ -279,9 +287,9 @@ absl::Status ContainerView::CheckManifest(const Manifest& manifest) const {
   return absl::OkStatus();
 }
 
-absl::Status ContainerView::VerifyBodies() const {
+absl::Status ContainerView::VerifyBodies(size_t begin, size_t end) const {
   const uint32_t layers = identity_.part.layer_end - identity_.part.layer_begin;
-  for (size_t i = 0; i < entries_.size(); ++i) {
+  for (size_t i = begin; i < end; ++i) {
     const ContainerTocEntry& entry = entries_[i];
     const auto name = [&] {
       const auto row = static_cast<uint32_t>(i / planes_per_layer_);

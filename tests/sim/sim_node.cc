@@ -19,7 +19,7 @@ constexpr absl::Duration kMemberGrace = absl::Seconds(3);
 // What follows at once from one event ends after so many rounds, or never.
 constexpr int kRoundsMax = 1000;
 
-// CheckArrival without its sums.
+// ArrivalCheck without its sums.
 CheckedArrival BelieveArrival(std::span<const uint8_t> room, const PeerFetched& fetched) {
   CheckedArrival arrival;
   for (const FetchedPart& part : fetched.parts) {
@@ -303,7 +303,7 @@ void SimNode::OnMessage(SimNodeId node, std::vector<uint8_t> payload, uint64_t w
   auto fetched = ReadFetched(payload);
   if (!range || !fetched.ok()) return;
   const std::span<const uint8_t> room = arena().subspan(range->offset, range->bytes);
-  CheckedArrival arrival = CheckArrival(room, *fetched);
+  CheckedArrival arrival = ArrivalCheck(room).Finish(*fetched);
   if (world_->bugs.believes_arrivals) arrival = BelieveArrival(room, *fetched);
   // Summing takes a while, on a thread of its own.
   const auto take = [this, name, payload = std::move(payload), arrival = std::move(arrival)] {

@@ -72,6 +72,16 @@ void FrameReceiver::Received(size_t bytes) {
   parts_count_ = payload_parts_ = 0;
 }
 
+FrameReceiver::Landed FrameReceiver::TakeLanded() {
+  const uint64_t from = std::exchange(payload_told_, payload_done_);
+  if (window_ == nullptr || window_->sum != PayloadSum::kContent || window_->read_token.has_value()) {
+    return {};
+  }
+  return {.window = window_->number,
+          .offset = frame_.position + from,
+          .bytes = payload_done_ - from};
+}
+
 void FrameReceiver::Sum(std::span<const uint8_t> bytes) {
   if (summed_) crc_ = Crc32c(bytes, crc_);
 }
@@ -97,7 +107,7 @@ absl::StatusOr<FrameReceiver::Step> FrameReceiver::Next() {
                                                                    sizeof(PeerFrameHeader));
     ASSIGN_OR_RETURN(frame_, DecodePeerHeader(header, message_bytes_max_));
     staging_begin_ += sizeof(PeerFrameHeader);
-    payload_done_ = 0;
+    payload_done_ = payload_told_ = 0;
     crc_ = 0;
     summed_ = (frame_.flags & kPeerFlagContentSum) == 0 && frame_.payload_bytes > 0;
     if (frame_.kind == PeerFrameKind::kWrite) {

@@ -38,6 +38,14 @@ class FrameReceiver {
   // The rest of the payload is dropped. Not between Prepare and Received. Returns the window.
   std::shared_ptr<Window> Divert();
   Window* window() const { return window_.get(); }
+  // What has come of a payload since the last call, of a kContent write into a window: an offset
+  // there and a size.
+  struct Landed {
+    uint64_t window = 0;
+    uint64_t offset = 0;
+    uint64_t bytes = 0;
+  };
+  Landed TakeLanded();
   // Of a complete frame other than kWrite.
   std::vector<uint8_t> TakePayload() { return std::move(payload_); }
 
@@ -52,6 +60,7 @@ class FrameReceiver {
   enum class State { kHeader, kPayload } state_ = State::kHeader;
   PeerFrame frame_;
   uint64_t payload_done_ = 0;
+  uint64_t payload_told_ = 0;  // by TakeLanded
   uint32_t crc_ = 0;
   bool summed_ = false;
   std::shared_ptr<Window> window_;

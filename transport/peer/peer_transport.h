@@ -115,6 +115,9 @@ class PeerHandler {
   // `window` is that of SendAfter, 0 for Send.
   virtual void OnMessage(const std::string& node, uint64_t epoch, std::vector<uint8_t> payload,
                          uint64_t window) = 0;
+  // Bytes [offset, offset + bytes) of a kContent window have come, and are still in the cache. Not
+  // every byte is told of before the message that comes after them.
+  virtual void OnLanded(uint64_t /*window*/, uint64_t /*offset*/, uint64_t /*bytes*/) {}
   // The memory of that Write is free again. ok: all bytes were sent and taken by the peer's host.
   virtual void OnWritten(uint64_t token, bool ok) = 0;
   // ok: the bytes of that Read are in place. Otherwise none will be written any more.

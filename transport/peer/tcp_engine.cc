@@ -339,6 +339,9 @@ void TcpNode::OnReceived(Lock& lock, const ConnectionPtr& connection, int64_t re
   }
   lock.unlock();
   c.receiver.Received(static_cast<size_t>(result));  // sums what came
+  if (const FrameReceiver::Landed landed = c.receiver.TakeLanded(); landed.bytes > 0) {
+    handler_->OnLanded(landed.window, landed.offset, landed.bytes);
+  }
   lock.lock();
   while (!c.closed && c.phase != Connection::Phase::kRefusing) {
     absl::StatusOr<FrameReceiver::Step> step = c.receiver.Next();
@@ -347,6 +350,11 @@ void TcpNode::OnReceived(Lock& lock, const ConnectionPtr& connection, int64_t re
     if (status.ok() && *step == FrameReceiver::Step::kHeader) {
       status = OnHeader(connection);
     } else if (status.ok()) {
+      if (const FrameReceiver::Landed landed = c.receiver.TakeLanded(); landed.bytes > 0) {
+        notices_.push_back([this, landed] {
+          handler_->OnLanded(landed.window, landed.offset, landed.bytes);
+        });
+      }
       if (c.phase == Connection::Phase::kUp) {
         status = OnFrame(lock, connection);
       } else {

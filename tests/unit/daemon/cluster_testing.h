@@ -261,8 +261,10 @@ class TestCluster {
         if (window == to->windows.end()) return;
         const auto fetched = ReadFetched(order.payload);
         ASSERT_TRUE(fetched.ok());
-        const CheckedArrival arrival = CheckArrival(
-            std::span(to->arena).subspan(window->second.offset, window->second.bytes), *fetched);
+        const CheckedArrival arrival =
+            ArrivalCheck(
+                std::span(to->arena).subspan(window->second.offset, window->second.bytes))
+                .Finish(*fetched);
         to->cluster->OnMessage(from.name, order.payload, &arrival, to->harness.now);
         return;
       }
