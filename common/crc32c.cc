@@ -22,9 +22,10 @@ uint32_t Crc32c(std::span<const uint8_t> bytes, uint32_t crc) {
   return ~AdvanceCrcPortable(bytes, ~crc);
 }
 
-uint32_t CopyAndCrc32c(uint8_t* destination, std::span<const uint8_t> source, uint32_t crc) {
+uint32_t CopyAndCrc32c(uint8_t* destination, std::span<const uint8_t> source, uint32_t crc,
+                       [[maybe_unused]] uint64_t whole_bytes) {
 #if defined(__x86_64__)
-  if (UseAvx512()) return ~CopyAndAdvanceCrcAvx512(destination, source, ~crc);
+  if (UseAvx512()) return ~CopyAndAdvanceCrcAvx512(destination, source, ~crc, whole_bytes);
 #endif
   return ~CopyAndAdvanceCrcPortable(destination, source, ~crc);
 }

@@ -26,9 +26,9 @@ constexpr size_t kStrideBytes = kAccumulators * kLineBytes;
 constexpr size_t kPrefetchBytes = 1024;
 
 // Non-temporal stores spare the read of a cold destination, which is a third of the traffic, but
-// evict a cached one, which hurts a reader that follows at once. A copy of this size would not have
-// stayed in a second-level cache, so that little is lost then.
-constexpr size_t kNonTemporalBytesMin = size_t{4} << 20;
+// evict a cached one, which hurts a reader that follows at once. A copy of this size would hardly
+// have stayed in a second-level cache, so that little is lost then.
+constexpr uint64_t kNonTemporalBytesMin = uint64_t{1} << 20;
 
 enum class Store { kNone, kCached, kNonTemporal };
 
@@ -171,8 +171,8 @@ uint32_t AdvanceCrcAvx512(std::span<const uint8_t> bytes, uint32_t state) {
 }
 
 uint32_t CopyAndAdvanceCrcAvx512(uint8_t* destination, std::span<const uint8_t> source,
-                                 uint32_t state) {
-  if (source.size() >= kNonTemporalBytesMin) {
+                                 uint32_t state, uint64_t whole_bytes) {
+  if (std::max<uint64_t>(source.size(), whole_bytes) >= kNonTemporalBytesMin) {
     return MoveAll<Store::kNonTemporal>(destination, source.data(), source.size(), state);
   }
   return MoveAll<Store::kCached>(destination, source.data(), source.size(), state);

@@ -17,8 +17,9 @@ bool HasAvx512Folding();
 uint32_t AdvanceCrcAvx512(std::span<const uint8_t> bytes, uint32_t state);
 
 // Each byte is loaded once, summed and stored. No later store of this thread overtakes the copy.
+// `whole_bytes`: of the copy of which this one is a part.
 uint32_t CopyAndAdvanceCrcAvx512(uint8_t* destination, std::span<const uint8_t> source,
-                                 uint32_t state);
+                                 uint32_t state, uint64_t whole_bytes);
 
 }  // namespace larder
 

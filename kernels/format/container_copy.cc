@@ -11,12 +11,14 @@
 namespace larder {
 namespace {
 
-// Fills `plane` from `source`; returns the CRC of what is now there.
-uint32_t Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source) {
+// Fills `plane` from `source`; returns the CRC of what is now there. Here and below `whole_bytes`
+// are the container's.
+uint32_t Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source,
+                uint64_t whole_bytes) {
   uint32_t crc = 0;
   while (!plane.empty()) {
     const ConstSegment piece = source.Take(plane.size());
-    crc = CopyAndCrc32c(plane.data(), {piece.data, piece.size}, crc);
+    crc = CopyAndCrc32c(plane.data(), {piece.data, piece.size}, crc, whole_bytes);
     plane = plane.subspan(piece.size);
   }
   return crc;
@@ -24,10 +26,10 @@ uint32_t Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source) {
 
 // Copies `bytes` to `destination`; returns the CRC of what arrived, appended to `crc`.
 uint32_t Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination,
-                 uint32_t crc) {
+                 uint32_t crc, uint64_t whole_bytes) {
   while (!bytes.empty()) {
     const Segment piece = destination.Take(bytes.size());
-    crc = CopyAndCrc32c(piece.data, bytes.first(piece.size), crc);
+    crc = CopyAndCrc32c(piece.data, bytes.first(piece.size), crc, whole_bytes);
     bytes = bytes.subspan(piece.size);
   }
   return crc;
@@ -142,7 +144,8 @@ absl::Status WriteRawContainer(std::span<uint8_t> destination, const Manifest& m
   SegmentCursor<ConstSegment> source(payload);
   uint64_t offset = ContainerBodyOffset(static_cast<uint32_t>(toc.size()));
   for (ContainerTocEntry& entry : toc) {
-    const uint32_t crc = Gather(destination.subspan(offset, plane_bytes), source);
+    const uint32_t crc =
+        Gather(destination.subspan(offset, plane_bytes), source, destination.size());
     entry = {.offset = offset,
              .stored_bytes = plane_bytes,
              .raw_bytes = plane_bytes,
@@ -177,7 +180,7 @@ absl::Status ReadRawContainer(const ContainerView& view, const Manifest& manifes
     for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
       const std::span<const uint8_t> bytes = view.PlaneBytes(layer, plane);
       uint32_t crc = Crc32c(bytes.first(slice.offset));
-      crc = Scatter(bytes.subspan(slice.offset, slice.size), cursor, crc);
+      crc = Scatter(bytes.subspan(slice.offset, slice.size), cursor, crc, view.bytes().size());
       crc = Crc32c(bytes.subspan(slice.offset + slice.size), crc);
       if (const uint32_t stored = view.Entry(layer, plane).crc32c; crc != stored) {
         return absl::DataLossError(absl::StrCat("container: layer ", layer, " plane ", plane,

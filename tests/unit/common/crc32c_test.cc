@@ -38,6 +38,13 @@ uint32_t PortableCopy(uint8_t* destination, std::span<const uint8_t> source, uin
   return ~CopyAndAdvanceCrcPortable(destination, source, ~crc);
 }
 
+uint32_t Copy(uint8_t* destination, std::span<const uint8_t> source, uint32_t crc) {
+  return CopyAndCrc32c(destination, source, crc);
+}
+uint32_t CopyPart(uint8_t* destination, std::span<const uint8_t> source, uint32_t crc) {
+  return CopyAndCrc32c(destination, source, crc, /*whole_bytes=*/uint64_t{64} << 20);
+}
+
 struct Implementation {
   const char* name;
   uint32_t (*sum)(std::span<const uint8_t>, uint32_t);
@@ -78,7 +85,8 @@ class Crc32cTest : public testing::TestWithParam<Implementation> {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, Crc32cTest,
-                         testing::Values(Implementation{"Dispatched", Crc32c, CopyAndCrc32c},
+                         testing::Values(Implementation{"Dispatched", Crc32c, Copy},
+                                         Implementation{"PartOfLarge", Crc32c, CopyPart},
                                          Implementation{"Portable", PortableSum, PortableCopy}),
                          [](const auto& param_info) { return param_info.param.name; });
 
