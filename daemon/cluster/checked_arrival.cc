@@ -46,10 +46,9 @@ void ArrivalCheck::OnLanded(uint64_t offset, uint64_t bytes) {
 
 absl::Status ArrivalCheck::VerifyRest(const ContainerView& container,
                                       const FetchedPart& part) const {
-  const bool known =
-      view_ && part.offset == 0 && std::equal(view_->entries().begin(), view_->entries().end(),
-                                              container.entries().begin(),
-                                              container.entries().end(), SamePlane);
+  const bool known = view_ && part.offset == 0 &&
+                     std::equal(view_->entries().begin(), view_->entries().end(),
+                                container.entries().begin(), container.entries().end(), SamePlane);
   return container.VerifyBodies(known ? verified_ : 0, container.entries().size());
 }
 

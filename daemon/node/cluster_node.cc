@@ -251,10 +251,14 @@ void ClusterNode::CarryOut(ClusterOrder& order, MonotonicTime now) {
       (void)transport_->OpenWindow(order.window, order.node, WindowAccess::kWrite,
                                    std::move(order.ranges), PayloadSum::kContent);
       return;
-    case Kind::kCloseWindow:
-      // One that could not be opened has nothing that is written to it.
-      if (!transport_->CloseWindow(order.window).ok()) mailbox_->OnWindowClosed(order.window);
+    case Kind::kCloseWindow: {
+      const absl::StatusOr<WindowState> state = transport_->CloseWindow(order.window);
+      if (state.ok() && *state == WindowState::kClosing) return;
+      // One that could not be opened has nothing that is written to it, either.
+      mailbox_->ForgetWindow(order.window);
+      cluster_->OnWindowClosed(order.window);
       return;
+    }
     case Kind::kWrite: {
       const absl::StatusOr<WriteState> state =
           transport_->Write(order.node, {.token = order.token,

@@ -30,6 +30,11 @@ void PeerMailbox::SetWindow(uint64_t window, const MemoryRange& room) {
   windows_[window] = std::make_shared<ArrivalCheck>(arena_.subspan(room.offset, room.bytes));
 }
 
+void PeerMailbox::ForgetWindow(uint64_t window) {
+  std::lock_guard lock(mutex_);
+  windows_.erase(window);
+}
+
 void PeerMailbox::OnPeerUp(const std::string& node, uint64_t epoch) {
   PeerEvent event;
   event.kind = PeerEvent::Kind::kUp;
@@ -83,10 +88,7 @@ void PeerMailbox::OnWritten(uint64_t token, bool) {
 }
 
 void PeerMailbox::OnWindowClosed(uint64_t window) {
-  {
-    std::lock_guard lock(mutex_);
-    windows_.erase(window);
-  }
+  ForgetWindow(window);
   PeerEvent event;
   event.kind = PeerEvent::Kind::kWindowClosed;
   event.number = window;

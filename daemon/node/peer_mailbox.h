@@ -44,8 +44,10 @@ class PeerMailbox : public PeerHandler {
   std::vector<PeerEvent> TakeAll();
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
-  // Where a window's bytes are, from its opening until it is closed.
+  // Where a window's bytes are, from its opening until it is closed: OnWindowClosed forgets it,
+  // too.
   void SetWindow(uint64_t window, const MemoryRange& room);
+  void ForgetWindow(uint64_t window);
 
   void OnPeerUp(const std::string& node, uint64_t epoch) override;
   void OnPeerDown(const std::string& node, uint64_t epoch, absl::string_view why) override;

@@ -70,8 +70,8 @@ class ContainerView {
   // everything but the planes' bytes; DATA_LOSS names the field and its offset.
   static absl::StatusOr<ContainerView> Parse(std::span<const uint8_t> bytes);
 
-  // The length that a container says it has of which `bytes` are the first, if all before its planes
-  // is among them. Nothing of it is checked.
+  // The length that a container says it has of which `bytes` are the first, if all before its
+  // planes is among them. Nothing of it is checked.
   static std::optional<uint64_t> SizeOf(std::span<const uint8_t> bytes);
 
   const ChunkIdentity& identity() const { return identity_; }

@@ -25,8 +25,8 @@ uint32_t Gather(std::span<uint8_t> plane, SegmentCursor<ConstSegment>& source,
 }
 
 // Copies `bytes` to `destination`; returns the CRC of what arrived, appended to `crc`.
-uint32_t Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination,
-                 uint32_t crc, uint64_t whole_bytes) {
+uint32_t Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination, uint32_t crc,
+                 uint64_t whole_bytes) {
   while (!bytes.empty()) {
     const Segment piece = destination.Take(bytes.size());
     crc = CopyAndCrc32c(piece.data, bytes.first(piece.size), crc, whole_bytes);

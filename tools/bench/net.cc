@@ -290,8 +290,8 @@ absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options) {
   NetBenchmark benchmark(options, &report);
   const uint64_t mib = uint64_t{1} << 20;
   const auto wanted = [&](const std::string& part) {
-    return options.only.empty() || std::find(options.only.begin(), options.only.end(), part) !=
-                                       options.only.end();
+    return options.only.empty() ||
+           std::find(options.only.begin(), options.only.end(), part) != options.only.end();
   };
   if (wanted("4mib")) {
     RETURN_IF_ERROR(

@@ -74,12 +74,12 @@ void FrameReceiver::Received(size_t bytes) {
 
 FrameReceiver::Landed FrameReceiver::TakeLanded() {
   const uint64_t from = std::exchange(payload_told_, payload_done_);
-  if (window_ == nullptr || window_->sum != PayloadSum::kContent || window_->read_token.has_value()) {
+  if (window_ == nullptr || window_->sum != PayloadSum::kContent ||
+      window_->read_token.has_value()) {
     return {};
   }
-  return {.window = window_->number,
-          .offset = frame_.position + from,
-          .bytes = payload_done_ - from};
+  return {
+      .window = window_->number, .offset = frame_.position + from, .bytes = payload_done_ - from};
 }
 
 void FrameReceiver::Sum(std::span<const uint8_t> bytes) {

@@ -82,7 +82,7 @@ class MemoryTransport final : public PeerTransport {
     return member_->windows.Open(std::move(opened));
   }
 
-  absl::Status CloseWindow(uint64_t window) override {
+  absl::StatusOr<WindowState> CloseWindow(uint64_t window) override {
     std::lock_guard lock(network_->mutex);
     const std::shared_ptr<Window> closed = member_->windows.Close(window);
     if (closed == nullptr) return absl::NotFoundError(absl::StrCat("window ", window));
@@ -94,7 +94,7 @@ class MemoryTransport final : public PeerTransport {
       member->handler->OnWindowClosed(window);
       held.lock();
     });
-    return absl::OkStatus();
+    return WindowState::kClosing;
   }
 
   absl::StatusOr<WriteState> Write(const std::string& node, PeerTransfer write) override {

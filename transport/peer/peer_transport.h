@@ -102,6 +102,7 @@ struct PeerTransfer {
 };
 
 enum class WriteState : uint8_t { kDone, kUnderWay };
+enum class WindowState : uint8_t { kClosed, kClosing };
 
 // Callbacks run on the transport's thread, one at a time; they must not block, and may call the
 // transport.
@@ -189,9 +190,10 @@ class PeerTransport {
   virtual absl::Status OpenWindow(uint64_t window, const std::string& node, WindowAccess access,
                                   std::vector<MemoryRange> ranges,
                                   PayloadSum sum = PayloadSum::kTransport) = 0;
-  // OnWindowClosed follows: for kWrite at once, whatever the peer does; for kRead when what was
-  // begun has been sent, or the peer is down. NOT_FOUND: no such window, and no callback.
-  virtual absl::Status CloseWindow(uint64_t window) = 0;
+  // kClosed: its memory may be reused already, and OnWindowClosed will not come. kClosing: it will,
+  // for kWrite at once, whatever the peer does; for kRead when what was begun has been sent, or the
+  // peer is down. NOT_FOUND: no such window, and no callback.
+  virtual absl::StatusOr<WindowState> CloseWindow(uint64_t window) = 0;
 
   // kDone: the memory is free already and OnWritten will not come. kUnderWay: OnWritten will. A
   // write that misses its deadline sends nothing more; its memory is free when what was begun has

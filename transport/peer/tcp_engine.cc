@@ -351,9 +351,8 @@ void TcpNode::OnReceived(Lock& lock, const ConnectionPtr& connection, int64_t re
       status = OnHeader(connection);
     } else if (status.ok()) {
       if (const FrameReceiver::Landed landed = c.receiver.TakeLanded(); landed.bytes > 0) {
-        notices_.push_back([this, landed] {
-          handler_->OnLanded(landed.window, landed.offset, landed.bytes);
-        });
+        notices_.push_back(
+            [this, landed] { handler_->OnLanded(landed.window, landed.offset, landed.bytes); });
       }
       if (c.phase == Connection::Phase::kUp) {
         status = OnFrame(lock, connection);

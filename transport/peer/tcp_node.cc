@@ -138,7 +138,7 @@ absl::Status TcpNode::OpenWindow(uint64_t window, const std::string& node, Windo
   return windows_.Open(std::move(opened));
 }
 
-absl::Status TcpNode::CloseWindow(uint64_t window) {
+absl::StatusOr<WindowState> TcpNode::CloseWindow(uint64_t window) {
   Lock lock(mutex_);
   WindowPtr closed = windows_.Close(window);
   if (closed == nullptr)
@@ -147,14 +147,11 @@ absl::Status TcpNode::CloseWindow(uint64_t window) {
   if (peer != peers_.end() && peer->second.session != nullptr) {
     peer->second.stats.dropped_messages += peer->second.session->held.Drop(window);
   }
-  if (closed->users == 0) {
-    ReportClosed(closed);
-  } else {
-    closing_.push_back(std::move(closed));
-  }
+  if (closed->users == 0) return WindowState::kClosed;
+  closing_.push_back(std::move(closed));
   must_wake_ = true;
   FinishCall(lock);
-  return absl::OkStatus();
+  return WindowState::kClosing;
 }
 
 absl::StatusOr<WriteState> TcpNode::Write(const std::string& node, PeerTransfer write) {

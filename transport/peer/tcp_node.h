@@ -34,7 +34,7 @@ class TcpNode final : public PeerTransport {
                          uint64_t window_bytes) override;
   absl::Status OpenWindow(uint64_t window, const std::string& node, WindowAccess access,
                           std::vector<MemoryRange> ranges, PayloadSum sum) override;
-  absl::Status CloseWindow(uint64_t window) override;
+  absl::StatusOr<WindowState> CloseWindow(uint64_t window) override;
   absl::StatusOr<WriteState> Write(const std::string& node, PeerTransfer write) override;
   absl::Status Read(const std::string& node, PeerTransfer read) override;
   PeerTransportStats Stats() const override;

@@ -262,8 +262,7 @@ class TestCluster {
         const auto fetched = ReadFetched(order.payload);
         ASSERT_TRUE(fetched.ok());
         const CheckedArrival arrival =
-            ArrivalCheck(
-                std::span(to->arena).subspan(window->second.offset, window->second.bytes))
+            ArrivalCheck(std::span(to->arena).subspan(window->second.offset, window->second.bytes))
                 .Finish(*fetched);
         to->cluster->OnMessage(from.name, order.payload, &arrival, to->harness.now);
         return;

@@ -169,6 +169,13 @@ class NodeMemory {
 struct TestNode {
   explicit TestNode(uint64_t seed) : memory(seed) {}
 
+  // Closes the window; the handler hears of it in any case.
+  absl::Status Close(uint64_t window) {
+    const absl::StatusOr<WindowState> state = transport->CloseWindow(window);
+    if (state.ok() && *state == WindowState::kClosed) handler.OnWindowClosed(window);
+    return state.status();
+  }
+
   NodeMemory memory;
   RecordingHandler handler;
   std::unique_ptr<PeerTransport> transport;  // last: ends first

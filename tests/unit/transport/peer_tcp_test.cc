@@ -337,7 +337,7 @@ TEST_P(PeerTcpTest, NothingWrongArrivesOverADamagedNetwork) {
       EXPECT_EQ(messages.back().payload, Text("done"));
       EXPECT_EQ(b_.memory.Copy(0, kBytes), expected);
     }
-    ASSERT_TRUE(b_.transport->CloseWindow(round).ok());
+    ASSERT_TRUE(b_.Close(round).ok());
     ASSERT_TRUE(b_.handler.WaitClosed(round));
   }
   EXPECT_GT(proxy.flipped(), 1u);

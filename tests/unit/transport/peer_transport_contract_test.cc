@@ -234,7 +234,7 @@ TEST_P(PeerTransportContractTest, DropsWritesThatItDidNotAllow) {
   open(2, "a", WindowAccess::kRead);
   open(3, "a", WindowAccess::kWrite);
   open(4, "a", WindowAccess::kWrite);
-  ASSERT_TRUE(b_.transport->CloseWindow(4).ok());
+  ASSERT_TRUE(b_.Close(4).ok());
   uint64_t token = 0;
   for (const auto& [window, offset, sum] :
        {std::tuple(uint64_t{1}, uint64_t{0}, PayloadSum::kTransport),
@@ -290,7 +290,7 @@ TEST_P(PeerTransportContractTest, OpensAWindowOnlyOnceAndOnlyInItsMemory) {
   EXPECT_EQ(open(1, {{0, 0}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(open(1, {{kNodeMemoryBytes - 99, 100}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(open(1, {{~uint64_t{0}, 100}}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(b_.transport->CloseWindow(1).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(b_.Close(1).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_P(PeerTransportContractTest, WritesNothingIntoAWindowThatWasReportedClosed) {
@@ -300,7 +300,7 @@ TEST_P(PeerTransportContractTest, WritesNothingIntoAWindowThatWasReportedClosed)
     ASSERT_TRUE(b_.transport->OpenWindow(round, "a", WindowAccess::kWrite, {{0, kBytes}}).ok());
     ASSERT_TRUE(a_.transport->Write("b", {round, round, 0, {{0, kBytes}}, In(kPatience)}).ok());
     std::this_thread::sleep_for(std::chrono::microseconds(random.Below(2000)));
-    ASSERT_TRUE(b_.transport->CloseWindow(round).ok());
+    ASSERT_TRUE(b_.Close(round).ok());
     ASSERT_TRUE(b_.handler.WaitClosed(round));
     std::memset(b_.memory.data(), static_cast<int>(round), kBytes);  // now it is b's own again
     EXPECT_TRUE(WrittenAtA(round));
@@ -316,7 +316,7 @@ TEST_P(PeerTransportContractTest, DropsAMessageAfterBytesOfAClosedWindow) {
   ASSERT_TRUE(a_.transport->SendAfter("b", Text("held"), kWindow, 1000).ok());
   ASSERT_TRUE(a_.transport->Send("b", Text("first")).ok());
   ASSERT_TRUE(b_.handler.WaitMessages(1));
-  ASSERT_TRUE(b_.transport->CloseWindow(kWindow).ok());
+  ASSERT_TRUE(b_.Close(kWindow).ok());
   ASSERT_TRUE(b_.handler.WaitClosed(kWindow));
   ASSERT_TRUE(a_.transport->SendAfter("b", Text("late"), kWindow, 1000).ok());
   ASSERT_TRUE(a_.transport->Send("b", Text("second")).ok());
