@@ -53,7 +53,7 @@ absl::Status ReadLocations(MessageReader& reader, const MatchReply& matched,
 }
 
 absl::Status MatchAll(const ReadCall& call, const KeySpan& keys, const MatchOptions& options,
-                      MatchResult* result) {
+                      uint64_t chunks_wanted, MatchResult* result) {
   MessageWriter writer;
   Frame reply;
   const uint32_t flags = (options.touch ? kMatchTouches : 0) |
@@ -61,7 +61,14 @@ absl::Status MatchAll(const ReadCall& call, const KeySpan& keys, const MatchOpti
                          (options.locations ? kMatchPlaces : 0);
   for (size_t first = 0; first < keys.size(); first += kMessageKeysMax) {
     const size_t count = std::min<size_t>(kMessageKeysMax, keys.size() - first);
-    WriteKeysRequest(keys.Subspan(first, count), {.space = call.handle, .flags = flags}, &writer);
+    // What is too short is no use. Of several messages only the first one can say so.
+    const uint64_t most = first > 0 ? 0 : count < keys.size() ? count : UINT32_MAX;
+    const uint64_t chunks_min = std::min(most, chunks_wanted);
+    WriteKeysRequest(keys.Subspan(first, count),
+                     {.space = call.handle,
+                      .flags = flags,
+                      .wait_ms_or_chunks_min = static_cast<uint32_t>(chunks_min)},
+                     &writer);
     RETURN_IF_ERROR(call.connection->Call(Opcode::kMatch, writer.payload(), call.deadline, &reply));
     MessageReader reader(reply.payload);
     const auto matched = reader.Read<MatchReply>();
@@ -261,7 +268,10 @@ absl::Status FetchAll(ClientCore& core, const std::shared_ptr<SpaceState>& space
 MatchResult ClientSpace::Match(KeySpan keys, const MatchOptions& options) {
   MatchResult result;
   const absl::StatusOr<ReadCall> call = BeginRead(*core_, *state_, keys, options);
-  result.status = call.ok() ? MatchAll(*call, keys, options, &result) : call.status();
+  const uint64_t tokens = state_->manifest.tokens_per_chunk;
+  const uint64_t chunks_wanted = options.min_tokens / tokens + (options.min_tokens % tokens != 0);
+  result.status =
+      call.ok() ? MatchAll(*call, keys, options, chunks_wanted, &result) : call.status();
   if (result.status.ok() && result.tokens < options.min_tokens) result = {};
   result.predicted_load_time = core_->PredictLoad(result.bytes);
   return result;

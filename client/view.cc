@@ -55,7 +55,7 @@ absl::StatusOr<ChunkView> AcquireView(std::shared_ptr<Connection> connection,
                    {.space = handle,
                     .flags = kAcquireLoads | (wait_for_all ? kAcquireWaitsForAll : 0) |
                              (local_only ? kAcquireLocalOnly : 0),
-                    .wait_ms = WaitMs(deadline),
+                    .wait_ms_or_chunks_min = WaitMs(deadline),
                     .part = std::bit_cast<PartMessage>(part)},
                    &writer);
   Frame reply;

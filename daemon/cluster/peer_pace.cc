@@ -16,6 +16,8 @@ constexpr double kDiskLatencyNs = 2'000'000;
 constexpr double kPriorWeight = 0.25;
 // Spread of sizes, in bytes, below which a slope is not taken from the answers.
 constexpr double kSpreadBytes = 64 << 10;
+// No peer sends faster: answers to small requests, which differ by chance, would make it so.
+constexpr double kNsPerByteMin = 0.01;
 // Each answer leaves the earlier ones this share of their weight.
 constexpr double kKeptShare = 0.95;
 // After so long an answer has a quarter of its weight.
@@ -64,7 +66,7 @@ void PaceLine::Learn(double bytes, double took_ns, const Prior& prior, Monotonic
   constexpr double kPriorVariance = kPriorWeight * kSpreadBytes * kSpreadBytes;
   slope_ = (covariance + kPriorVariance * prior.ns_per_byte) / (variance + kPriorVariance);
   // Neither part can be negative; the line goes through the mean in any case.
-  slope_ = std::max(slope_, 0.0);
+  slope_ = std::max(slope_, kNsPerByteMin);
   if (mean_bytes > 0) slope_ = std::min(slope_, mean_took / mean_bytes);
   intercept_ = mean_took - slope_ * mean_bytes;
 }

@@ -140,13 +140,15 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
                                         const LookupOptions& options, MonotonicTime now) {
   ASSIGN_OR_RETURN(Space * space, SpaceOf(handle));
   scratch_.clear();
-  catalog_.FindPrefix(handle, keys, now, &scratch_);
+  const bool counts = options.chunks_min == 0 ||
+                      CountEverywhere(handle, keys, options.local_only, now) >= options.chunks_min;
+  if (counts) catalog_.FindPrefix(handle, keys, now, &scratch_);
   if (options.touch) catalog_.TouchPrefix(scratch_, now);
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
   uint64_t elsewhere = 0;
-  const uint64_t hits =
-      in_memory + CountBeyondMemory(handle, keys.subspan(in_memory), options, now, &elsewhere);
+  uint64_t hits = in_memory;
+  if (counts) hits += CountBeyondMemory(handle, keys.subspan(in_memory), options, now, &elsewhere);
   if (options.touch) {
     insight_.OnRequest({.space = handle,
                         .keys = keys,

@@ -381,6 +381,9 @@ class Core {
   // not in memory.
   uint64_t CountBeyondMemory(SpaceHandle space, std::span<const KeyHash> keys,
                              const LookupOptions& options, MonotonicTime now, uint64_t* elsewhere);
+  // In all tiers, and on other nodes unless `local_only`. No use of what is found.
+  size_t CountEverywhere(SpaceHandle space, std::span<const KeyHash> keys, bool local_only,
+                         MonotonicTime now);
   uint64_t RoundToGranule(uint64_t bytes) const {
     return (bytes + options_.granule_bytes - 1) / options_.granule_bytes * options_.granule_bytes;
   }

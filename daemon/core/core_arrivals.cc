@@ -61,11 +61,17 @@ uint64_t Core::CountBeyondMemory(SpaceHandle space, std::span<const KeyHash> key
   return count;
 }
 
+size_t Core::CountEverywhere(SpaceHandle space, std::span<const KeyHash> keys, bool local_only,
+                             MonotonicTime now) {
+  const size_t here = CountHere(space, keys, /*use=*/false, now);
+  uint64_t elsewhere = 0;
+  return here +
+         CountBeyondMemory(space, keys.subspan(here), {.local_only = local_only}, now, &elsewhere);
+}
+
 bool Core::IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
   if (elsewhere_ == nullptr || !elsewhere_->asks() || space >= spaces_.size()) return false;
-  size_t count = CountHere(space, keys, /*use=*/false, now);
-  uint64_t elsewhere = 0;
-  count += CountBeyondMemory(space, keys.subspan(count), {}, now, &elsewhere);
+  const size_t count = CountEverywhere(space, keys, /*local_only=*/false, now);
   return count < keys.size() && elsewhere_->IsLocating(space, keys[count]);
 }
 

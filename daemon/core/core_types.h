@@ -131,6 +131,7 @@ struct RecoveryReport {
 struct LookupOptions {
   bool touch = false;       // it is a use of what is found
   bool local_only = false;  // other nodes don't count
+  uint32_t chunks_min = 0;  // a prefix of fewer is none, and no use
 };
 
 struct PrefixMatch {

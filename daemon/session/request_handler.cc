@@ -197,8 +197,9 @@ absl::StatusOr<KeysRequest> RequestHandler::ReadKeys(MessageReader& reader, Opco
   keys_ = reader.ReadArray<KeyHash>(request.key_count, kMessageKeysMax);
   RETURN_IF_ERROR(reader.Finish(what));
   uint32_t known_flags = 0;
-  uint64_t unused = request.wait_ms | std::bit_cast<uint64_t>(request.part);
+  uint64_t unused = request.wait_ms_or_chunks_min | std::bit_cast<uint64_t>(request.part);
   if (opcode == Opcode::kMatch) {
+    unused = std::bit_cast<uint64_t>(request.part);
     known_flags = kMatchTouches | kMatchPlaces | kMatchLocalOnly;
   } else if (opcode == Opcode::kAcquire) {
     known_flags = kAcquireLoads | kAcquireWaitsForAll | kAcquireLocalOnly;
@@ -212,7 +213,8 @@ absl::StatusOr<bool> RequestHandler::TryMatch(const KeysRequest& request,
                                               std::span<const KeyHash> keys, bool may_wait,
                                               MonotonicTime now) {
   const LookupOptions options{.touch = (request.flags & kMatchTouches) != 0,
-                              .local_only = (request.flags & kMatchLocalOnly) != 0};
+                              .local_only = (request.flags & kMatchLocalOnly) != 0,
+                              .chunks_min = request.wait_ms_or_chunks_min};
   if (may_wait && !options.local_only && core_->IsLocating(request.space, keys, now)) return true;
   ASSIGN_OR_RETURN(const PrefixMatch result, core_->Match(request.space, keys, options, now));
   std::vector<ChunkPlace> places;
@@ -245,7 +247,8 @@ absl::Status RequestHandler::LookUp(SessionId session, Opcode opcode, MessageRea
   ASSIGN_OR_RETURN(waiting.request, ReadKeys(reader, opcode, match ? "match" : "acquire"));
   waiting.keys = std::move(keys_);
   const absl::Duration wait =
-      match ? kLocateWaitMax : std::min(absl::Milliseconds(waiting.request.wait_ms), kWaitMax);
+      match ? kLocateWaitMax
+            : std::min(absl::Milliseconds(waiting.request.wait_ms_or_chunks_min), kWaitMax);
   waiting.deadline = now + wait;
   const bool may_wait = wait > absl::ZeroDuration() && waiting_.size() < kWaitingMax &&
                         waiting_keys_ + waiting.keys.size() <= kWaitingKeysMax;

@@ -75,7 +75,7 @@ std::vector<uint8_t> OddPayload(Random& random) {
     writer.Write(KeysRequest{.space = static_cast<uint32_t>(random.Below(3)),
                              .key_count = random.Below(2) == 0 ? count : 3,
                              .flags = static_cast<uint32_t>(random.Next()),
-                             .wait_ms = 0,
+                             .wait_ms_or_chunks_min = 0,
                              .part = std::bit_cast<PartMessage>(random.Next())});
     for (int i = 0; i < 3; ++i) writer.Write(KeyHashMessage{random.Below(9), random.Below(9)});
   } else if (shape == 2) {

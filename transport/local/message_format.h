@@ -83,8 +83,9 @@ inline constexpr uint32_t kAcquireLocalOnly = 4;  // other nodes are not asked
 struct KeysRequest {
   uint32_t space = 0;
   uint32_t key_count = 0;
-  uint32_t flags = 0;     // kMatch..., kAcquire...; otherwise zero
-  uint32_t wait_ms = 0;   // kAcquire; otherwise zero
+  uint32_t flags = 0;  // kMatch..., kAcquire...; otherwise zero
+  // kAcquire: how long to wait. kMatch: a prefix of fewer chunks is none. Otherwise zero.
+  uint32_t wait_ms_or_chunks_min = 0;
   PartMessage part = {};  // kAcquire: what is wanted; otherwise zero
 };
 static_assert(sizeof(KeysRequest) == 24);

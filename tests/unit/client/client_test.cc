@@ -74,6 +74,29 @@ TEST_P(ClientTest, AFetchBeyondThePrefixIsAShorterPrefix) {
   EXPECT_TRUE(absl::IsNotFound(fetch.status)) << fetch.status;
 }
 
+TEST_P(ClientTest, AMatchThatIsTooShortIsNone) {
+  const auto keys = TestKeys(4, 5);
+  ChunkBuffers sources(4, ChunkBytes());
+  ASSERT_EQ(space_->Put(KeySpan(keys).Subspan(0, 4), sources.sources()).stored, 4u);
+  const auto hits = [&] {
+    uint64_t chunks = 0;
+    EXPECT_TRUE(node_
+                    ->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
+                               [&](Core& core, MonotonicTime) {
+                                 chunks = core.spaces()[0]->stats.hit_chunks;
+                               })
+                    .ok());
+    return chunks;
+  };
+  MatchOptions options;
+  options.min_tokens = 4 * manifest_.tokens_per_chunk + 1;
+  EXPECT_EQ(space_->Match(keys, options).chunks, 0u);
+  EXPECT_EQ(hits(), 0u) << "it counts as a use";
+  options.min_tokens = 4 * manifest_.tokens_per_chunk;
+  EXPECT_EQ(space_->Match(keys, options).chunks, 4u);
+  EXPECT_EQ(hits(), 4u);
+}
+
 TEST_P(ClientTest, PuttingTwiceStoresOnce) {
   const auto keys = TestKeys(3, 3);
   ChunkBuffers sources(3, ChunkBytes());

@@ -159,7 +159,7 @@ TEST_F(RequestHandlerTest, ReservedFieldsAndUnknownFlagsAreRefused) {
     Opcode opcode;
     size_t offset;
   } kCases[] = {
-      {Opcode::kOpenSpace, 12}, {Opcode::kMatch, 8},          {Opcode::kMatch, 12},
+      {Opcode::kOpenSpace, 12}, {Opcode::kMatch, 8},          {Opcode::kTouch, 12},
       {Opcode::kMatch, 16},     {Opcode::kAcquire, 8},        {Opcode::kTouch, 8},
       {Opcode::kRemove, 16},    {Opcode::kReportCorrupt, 12}, {Opcode::kReserve, 8},
       {Opcode::kReserve, 12},   {Opcode::kReserve, 32 + 52},  {Opcode::kCommit, 4},
