@@ -45,6 +45,19 @@ class RawCodec : public Codec {
     }
     return {};
   }
+
+  CodecStatus FindNeeded(const PlaneGeometry& geometry, const PlanePlace&,
+                         std::span<const std::span<const uint8_t>> levels, const PlaneRange& range,
+                         uint32_t step, std::vector<LevelRange>& needed) const override {
+    LARDER_RETURN_IF_CODEC_ERROR(CheckRange(geometry, levels, range));
+    const size_t token_bytes = geometry.head_dim * CodecElementBytes(geometry.element);
+    for (uint32_t head = range.head_begin; head < range.head_end && step == 0; ++head) {
+      const size_t begin = head * geometry.HeadBytes();
+      AddNeeded(0, begin + range.token_begin * token_bytes, begin + range.token_end * token_bytes,
+                needed);
+    }
+    return {};
+  }
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ struct WarpEncodeJob {
   uint32_t heads = 0;
   uint32_t filled_tokens = 0;
   PlanePlace place;
+  uint32_t split_tokens = 0;            // between split points; 0: there are none
   uint32_t level_count = 0;             // 1 to kLarderLevels
   uint8_t* levels[kLarderLevels] = {};  // LevelBytesMax of room each, aligned to 4 bytes
   uint32_t* run_bytes = nullptr;        // [level_count], becomes the size of each run
@@ -43,7 +44,8 @@ struct WarpWorkspace {
   };
 
   uint32_t patches_max = 0;
-  size_t patch_indices = sizeof(Result);
+  size_t splits = sizeof(Result);
+  size_t patch_indices = 0;
   size_t patch_elements = 0;
   size_t digits = 0;
   size_t coded_end = 0;  // the coded stream ends here
@@ -52,6 +54,7 @@ struct WarpWorkspace {
   LARDER_HD explicit WarpWorkspace(const HeadSizes& sizes) {
     // With more patches than this the head is raw.
     patches_max = sizes.tokens * sizes.RowBytes() / (4 + sizes.element_bytes);
+    patch_indices = splits + sizes.Splits() * sizeof(LarderSplit);
     patch_elements = patch_indices + size_t{4} * patches_max;
     digits = Align(patch_elements + size_t{sizes.element_bytes} * patches_max);
     coded_end = Align(digits + size_t{kDigitLevels} * sizes.DigitStreamBytes() +
@@ -90,6 +93,7 @@ LARDER_HD HeadSizes EncodeSizes(const WarpProfile& profile, const WarpEncodeJob&
   sizes.element_bytes = static_cast<uint32_t>(CodecElementBytes(kElement));
   sizes.tokens = job.filled_tokens;
   sizes.exact_tokens = ExactTokens(job.place.first_token, job.filled_tokens);
+  sizes.split_tokens = job.split_tokens;
   return sizes;
 }
 
@@ -247,6 +251,7 @@ class WarpHeadEncoder {
         [&](uint32_t lane) { digits[0][lane] = digits[1][lane] = digits[2][lane] = first_fill; });
     uint8_t* block = workspace_ + layout_.digits + (rows - 1) / kDigitsInByte * kLanes;
 
+    uint32_t split_token = sizes_.Splits() * sizes_.split_tokens;  // the next one; 0: none is left
     for (uint32_t token = sizes_.tokens; token-- > 0;) {
       const bool exact = token < sizes_.exact_tokens;
       if (!exact) QuantiseToken(token);
@@ -276,16 +281,34 @@ class WarpHeadEncoder {
         place = place == 0 ? kDigitsInByte - 1 : place - 1;
       }
       Lanes::Sync();
+      if (token == split_token && token != 0) {
+        PutSplit(encoder, token / sizes_.split_tokens - 1, patches.count);
+        split_token -= sizes_.split_tokens;
+      }
     }
     const uint8_t* const coded = encoder.Finish();
     const size_t coded_bytes = static_cast<size_t>(workspace_ + layout_.coded_end - coded);
-    const size_t stream_bytes = AlignStream(sizeof(LarderHeadHeader) + coded_bytes +
+    const size_t stream_bytes = AlignStream(sizeof(LarderHeadHeader) +
+                                            sizes_.Splits() * sizeof(LarderSplit) + coded_bytes +
                                             sizes_.exact_tokens * sizes_.RowBytes() +
                                             size_t{patches.count} * (4 + sizes_.element_bytes));
     const size_t raw_bytes =
         AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
     return {stream_bytes > raw_bytes ? 1u : 0u, static_cast<uint32_t>(coded_bytes), patches.count,
             0};
+  }
+
+  // Notes the coder before a token, for whom the point is the `index`-th.
+  LARDER_HD void PutSplit(const LaneEncoder<Lanes>& encoder, uint32_t index,
+                          uint32_t patches) const {
+    uint8_t* const to = workspace_ + layout_.splits + index * sizeof(LarderSplit);
+    const size_t bytes = static_cast<size_t>(workspace_ + layout_.coded_end - encoder.words());
+    Lanes::ForEach([&](uint32_t lane) {
+      if (lane != 0) return;
+      StoreU32(to + offsetof(LarderSplit, patches), patches);
+      StoreU32(to + offsetof(LarderSplit, words), static_cast<uint32_t>(bytes / kWordBytes));
+    });
+    encoder.StoreStates(to + offsetof(LarderSplit, states));
   }
 
   LARDER_HD void StoreDigits(PerLane<uint32_t> (&digits)[kDigitLevels], uint8_t* block) const {
@@ -354,8 +377,8 @@ class WarpHeadPacker {
     if (result.raw != 0) {
       return AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
     }
-    return AlignStream(sizeof(LarderHeadHeader) + result.coded_bytes +
-                       sizes_.exact_tokens * sizes_.RowBytes() +
+    return AlignStream(sizeof(LarderHeadHeader) + sizes_.Splits() * sizeof(LarderSplit) +
+                       result.coded_bytes + sizes_.exact_tokens * sizes_.RowBytes() +
                        size_t{result.patch_count} * (4 + sizes_.element_bytes));
   }
   LARDER_HD size_t DigitBytes(const WarpWorkspace::Result& result) const {
@@ -400,8 +423,9 @@ class WarpHeadPacker {
 
   LARDER_HD void WriteRunHeader() const {
     LarderRunHeader header = {};
-    header.version = kLarderRunVersion;
-    header.exact_tokens = static_cast<uint16_t>(sizes_.exact_tokens);
+    header.version = sizes_.Splits() == 0 ? kLarderRunVersion : kLarderSplitVersion;
+    header.exact_tokens = static_cast<uint8_t>(sizes_.exact_tokens);
+    header.split_units = static_cast<uint8_t>(sizes_.split_tokens / kSplitUnit);
     header.filled_tokens = sizes_.tokens;
     header.profile = profile_.id;
     WriteOnce(header, job_.levels[0]);
@@ -437,6 +461,7 @@ class WarpHeadPacker {
       const uint8_t* const workspace = WorkspaceOf(head);
       // Patches end where their room ends.
       const uint32_t unused = layout_.patches_max - result.patch_count;
+      to = Copy(workspace + layout_.splits, sizes_.Splits() * sizeof(LarderSplit), to);
       to = Copy(workspace + layout_.patch_indices + size_t{4} * unused,
                 size_t{4} * result.patch_count, to);
       to = Copy(workspace + layout_.coded_end - result.coded_bytes, result.coded_bytes, to);

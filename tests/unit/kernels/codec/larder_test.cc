@@ -22,15 +22,19 @@ struct Sample {
   PlanePlace place;
   std::shared_ptr<const LarderProfile> profile;
   std::vector<uint8_t> plane;
+  uint32_t split_tokens;
 
   Sample(Random& random, PlaneContent content)
       : geometry(RandomGeometry(random)),
         place(RandomPlace(random)),
         profile(random.Below(3) == 0 ? LarderProfile::Generic()
                                      : ParseProfile(RandomProfileContents(random, geometry))),
-        plane(RandomPlane(random, geometry, content)) {}
+        plane(RandomPlane(random, geometry, content)),
+        split_tokens(RandomSplitTokens(random)) {}
 
-  std::unique_ptr<Codec> Make(CpuPath path) const { return MakeLarderCodec(profile, path); }
+  std::unique_ptr<Codec> Make(CpuPath path) const {
+    return MakeLarderCodec(profile, path, split_tokens);
+  }
 };
 
 class LarderPathTest : public ::testing::TestWithParam<CpuPath> {};
@@ -87,6 +91,143 @@ TEST_P(LarderPathTest, DecodesTheValuesOfTheReferenceFromAnyPrefixInAnyRange) {
       ASSERT_EQ(part, Cut(sample.geometry, whole, range)) << levels << " levels";
     }
   }
+}
+
+TEST_P(LarderPathTest, ReadsNothingButWhatItNeeds) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    const Sample sample(random, kPlaneContents[seed % 4]);
+    const std::unique_ptr<Codec> codec = sample.Make(GetParam());
+    const Runs runs = EncodeLevels(*codec, sample.geometry, sample.place, sample.plane,
+                                   static_cast<uint32_t>(1 + random.Below(kLarderLevels)));
+    const PlaneRange range = RandomRange(random, sample.geometry);
+    std::vector<uint8_t> expected, decoded;
+    ASSERT_TRUE(DecodeLevels(*codec, sample.geometry, sample.place, runs,
+                             static_cast<uint32_t>(runs.size()), range, expected)
+                    .ok());
+    size_t needed_bytes = 0;
+    const CodecStatus status = DecodeNeeded(*codec, sample.geometry, sample.place, runs, range,
+                                            decoded, needed_bytes);
+    ASSERT_TRUE(status.ok()) << status.text;
+    ASSERT_EQ(decoded, expected);
+  }
+}
+
+TEST(LarderSplitTest, SplitPointsLeaveAllElseAsItIs) {
+  size_t split = 0;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    Sample sample(random, PlaneContent::kChannels);
+    const Runs with = EncodeLevels(*sample.Make(BestCpuPath()), sample.geometry, sample.place,
+                                   sample.plane, kLarderLevels);
+    const auto plain = MakeLarderCodec(sample.profile, BestCpuPath());
+    const Runs without =
+        EncodeLevels(*plain, sample.geometry, sample.place, sample.plane, kLarderLevels);
+    const bool has_points = LoadU16(with[0].data()) == kLarderSplitVersion;
+    EXPECT_EQ(has_points,
+              sample.split_tokens != 0 && sample.split_tokens < sample.geometry.filled_tokens);
+    if (!has_points) {
+      EXPECT_EQ(with, without);
+      continue;
+    }
+    // Any decoder reads both, and they are the same values.
+    std::vector<uint8_t> expected, decoded;
+    const PlaneRange whole = PlaneRange::Whole(sample.geometry);
+    ASSERT_TRUE(DecodeLevels(*plain, sample.geometry, sample.place, without, kLarderLevels, whole,
+                             expected)
+                    .ok());
+    ASSERT_TRUE(
+        DecodeLevels(*plain, sample.geometry, sample.place, with, kLarderLevels, whole, decoded)
+            .ok());
+    std::span<const uint8_t> stream;
+    ASSERT_TRUE(RunView::FindHead(with[0], sizeof(LarderRunHeader), sample.geometry.heads, 0, stream)
+                    .ok());
+    std::span<const uint8_t> old_stream;
+    ASSERT_TRUE(RunView::FindHead(without[0], sizeof(LarderRunHeader), sample.geometry.heads, 0,
+                                  old_stream)
+                    .ok());
+    if (stream[0] == static_cast<uint8_t>(HeadMode::kRaw)) continue;
+    EXPECT_EQ(decoded, expected);
+    // The stream without its points is the stream as it was.
+    std::vector<uint8_t> joined(stream.begin(), stream.end());
+    const uint32_t points = (sample.geometry.filled_tokens - 1) / sample.split_tokens;
+    joined.erase(joined.begin() + sizeof(LarderHeadHeader),
+                 joined.begin() + sizeof(LarderHeadHeader) +
+                     static_cast<ptrdiff_t>(points * sizeof(LarderSplit)));
+    EXPECT_EQ(joined, std::vector<uint8_t>(old_stream.begin(), old_stream.end()));
+    ++split;
+  }
+  EXPECT_GT(split, 10u);
+}
+
+TEST(LarderSplitTest, ATokenRangeReadsItsSegmentsAlone) {
+  SeededRandom random(5);
+  const PlaneGeometry geometry = {.heads = 2, .tokens = 256, .filled_tokens = 256, .head_dim = 128};
+  const PlanePlace place = {.first_token = 256};
+  const std::vector<uint8_t> plane = RandomPlane(random, geometry, PlaneContent::kChannels);
+  const auto codec = MakeLarderCodec(LarderProfile::Generic(), BestCpuPath(), 64);
+  const Runs runs = EncodeLevels(*codec, geometry, place, plane, kLarderLevels);
+  size_t all = 0;
+  for (const std::vector<uint8_t>& run : runs) all += run.size();
+  std::vector<uint8_t> whole, decoded;
+  size_t needed_bytes = 0;
+  ASSERT_TRUE(DecodeNeeded(*codec, geometry, place, runs, PlaneRange::Whole(geometry), whole,
+                           needed_bytes)
+                  .ok());
+  EXPECT_EQ(needed_bytes, all);
+  for (uint32_t token = 0; token < 256; token += 64) {
+    const PlaneRange range = {0, 2, token, token + 64};
+    ASSERT_TRUE(DecodeNeeded(*codec, geometry, place, runs, range, decoded, needed_bytes).ok());
+    EXPECT_EQ(decoded, Cut(geometry, whole, range));
+    EXPECT_LT(needed_bytes, all * 3 / 10);
+  }
+}
+
+TEST(LarderSplitTest, PointsThatDoNotFitAreCorruption) {
+  SeededRandom random(6);
+  const PlaneGeometry geometry = {.heads = 1, .tokens = 48, .filled_tokens = 48, .head_dim = 32};
+  const PlanePlace place = {.first_token = 48};
+  const std::vector<uint8_t> plane = RandomPlane(random, geometry, PlaneContent::kSpecials);
+  const auto codec = MakeLarderCodec(LarderProfile::Generic(), BestCpuPath(), 16);
+  const Runs runs = EncodeLevels(*codec, geometry, place, plane, 1);
+  const size_t point = sizeof(LarderRunHeader) + DirectoryBytes(1) + sizeof(LarderHeadHeader);
+  const auto verdict = [&](size_t at, uint32_t value, const PlaneRange& range) {
+    Runs damaged = runs;
+    StoreU32(&damaged[0][at], value);
+    std::vector<uint8_t> decoded;
+    return DecodeLevels(*codec, geometry, place, damaged, 1, range, decoded);
+  };
+  const PlaneRange whole = PlaneRange::Whole(geometry);
+  const PlaneRange second = {0, 1, 16, 32};
+  const uint32_t patches = LoadU32(&runs[0][point]);
+  const uint32_t words = LoadU32(&runs[0][point + 4]);
+  ASSERT_GT(patches, 1u);
+  EXPECT_TRUE(verdict(point, patches, whole).ok());
+  for (const PlaneRange& range : {whole, second}) {
+    for (const uint32_t wrong : {0u, patches - 1, patches + 1, 0x7fffffffu, 0xffffffffu}) {
+      EXPECT_EQ(verdict(point, wrong, range).code, CodecCode::kCorrupt) << wrong;
+    }
+    for (const uint32_t wrong : {0u, words - 1, words + 1, 0x80000000u, 0xffffffffu}) {
+      EXPECT_EQ(verdict(point + 4, wrong, range).code, CodecCode::kCorrupt) << wrong;
+    }
+    for (const size_t state : {8u, 64u, 132u}) {
+      const uint32_t wrong = LoadU32(&runs[0][point + state]) ^ 1u;
+      EXPECT_EQ(verdict(point + state, wrong, range).code, CodecCode::kCorrupt) << state;
+    }
+  }
+  // What is before the range is not read.
+  EXPECT_TRUE(verdict(point + 4, 0, {0, 1, 32, 48}).ok());
+  Runs damaged = runs;
+  damaged[0][offsetof(LarderRunHeader, version)] = kLarderRunVersion;
+  std::vector<uint8_t> decoded;
+  EXPECT_STREQ(DecodeLevels(*codec, geometry, place, damaged, 1, whole, decoded).text,
+               "run: version");
+  damaged[0][offsetof(LarderRunHeader, version)] = kLarderSplitVersion;
+  damaged[0][offsetof(LarderRunHeader, split_units)] = 3;
+  EXPECT_STREQ(DecodeLevels(*codec, geometry, place, damaged, 1, whole, decoded).text,
+               "run: version");
 }
 
 TEST_P(LarderPathTest, DamageGivesTheVerdictAndValuesOfTheReference) {

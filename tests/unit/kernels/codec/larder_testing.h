@@ -8,6 +8,7 @@
 
 #include "common/random.h"
 #include "kernels/codec/codec.h"
+#include "kernels/codec/larder/larder_format.h"
 #include "kernels/codec/larder/profile.h"
 
 namespace larder {
@@ -29,9 +30,18 @@ using Runs = std::vector<std::vector<uint8_t>>;
 Runs EncodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
                   std::span<const uint8_t> plane, uint32_t levels);
 
+// Nothing, or some tokens between split points.
+uint32_t RandomSplitTokens(Random& random);
+
 // Decodes from copies of the very size.
 CodecStatus DecodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
                          const Runs& runs, uint32_t levels, const PlaneRange& range,
                          std::vector<uint8_t>& result);
+
+// Decodes from memory that holds what FindNeeded names, and noise elsewhere; `needed_bytes` becomes
+// how much that was.
+CodecStatus DecodeNeeded(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
+                         const Runs& runs, const PlaneRange& range, std::vector<uint8_t>& result,
+                         size_t& needed_bytes);
 
 }  // namespace larder

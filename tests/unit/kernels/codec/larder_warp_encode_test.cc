@@ -83,11 +83,12 @@ TEST(LarderWarpEncodeTest, EncodesTheBytesOfTheReference) {
     const auto profile = ParseProfile(RandomProfileContents(random, geometry));
     const std::vector<uint8_t> plane = RandomPlane(random, geometry, kPlaneContents[seed % 4]);
     const uint32_t levels = static_cast<uint32_t>(1 + random.Below(kLarderLevels));
-    const auto codec = MakeLarderCodec(profile, CpuPath::kScalar);
+    const uint32_t split_tokens = RandomSplitTokens(random);
+    const auto codec = MakeLarderCodec(profile, CpuPath::kScalar, split_tokens);
     const Runs expected = EncodeLevels(*codec, geometry, place, plane, levels);
 
     const PagedPlane paged(geometry, plane);
-    AlignedBytes workspace(LarderEncodeWorkspaceBytes(geometry));
+    AlignedBytes workspace(LarderEncodeWorkspaceBytes(geometry, split_tokens));
     std::vector<AlignedBytes> rooms;
     std::vector<uint8_t*> room_addresses;
     for (uint32_t level = 0; level < levels; ++level) {
@@ -98,7 +99,7 @@ TEST(LarderWarpEncodeTest, EncodesTheBytesOfTheReference) {
     WarpEncodeJob job;
     const CodecStatus status =
         PlanLarderEncode(*profile, geometry, place, paged.places, paged.head_stride, room_addresses,
-                         run_bytes.data(), workspace.data(), job);
+                         run_bytes.data(), workspace.data(), job, split_tokens);
     ASSERT_TRUE(status.ok()) << status.text;
     EncodeWarp(WarpModel(*profile), geometry.element, job);
     for (uint32_t level = 0; level < levels; ++level) {

@@ -64,7 +64,8 @@ struct Sample {
     profile = ParseProfile(contents);
     range = random.Below(2) == 0 ? PlaneRange::Whole(geometry) : RandomRange(random, geometry);
     const std::vector<uint8_t> plane = RandomPlane(random, geometry, content);
-    runs = EncodeLevels(*MakeLarderCodec(profile, BestCpuPath()), geometry, place, plane,
+    runs = EncodeLevels(*MakeLarderCodec(profile, BestCpuPath(), RandomSplitTokens(random)),
+                        geometry, place, plane,
                         static_cast<uint32_t>(1 + random.Below(kLarderLevels)));
   }
 
