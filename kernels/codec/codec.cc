@@ -55,6 +55,9 @@ CodecStatus Codec::FindNeeded(const PlaneGeometry& geometry, const PlanePlace&,
       LARDER_RETURN_IF_CODEC_ERROR(RunView::FindHeads(levels[level], header_bytes, geometry.heads,
                                                       range.head_begin, range.head_end, bytes));
     }
+    if (bytes.end > levels[level].size()) {
+      return CorruptCodecBytes("run: shorter than its directory", levels[level].size());
+    }
     AddNeeded(level, bytes.begin, bytes.end, needed);
   }
   return {};

