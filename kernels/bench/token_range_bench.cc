@@ -18,6 +18,9 @@ namespace larder {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+// Ranges that are not the whole chunk begin at its last quarter.
+constexpr uint32_t kRangeBegin = 192;
+
 using Runs = std::vector<std::vector<uint8_t>>;  // a level
 
 // All planes of a chunk, encoded with one distance of split points.
@@ -117,8 +120,8 @@ bool Run(double seconds) {
     std::printf("{\"split_tokens\": %u, \"bits\": [%.3f, %.3f, %.3f, %.3f]", split_tokens,
                 split.Bits(1), split.Bits(2), split.Bits(3), split.Bits(4));
     for (const uint32_t tokens : {16u, 64u, 256u}) {
-      // The last tokens but for the whole chunk's quarter: those furthest from the beginning.
-      const PlaneRange range = {0, heads, (256 - tokens) / 64 * 64, (256 - tokens) / 64 * 64 + tokens};
+      const uint32_t begin = tokens == chunk.geometry.tokens ? 0 : kRangeBegin;
+      const PlaneRange range = {0, heads, begin, begin + tokens};
       std::printf(", \"tokens_%u\": {", tokens);
       for (const uint32_t levels : {1u, 2u}) {
         const double part = split.ReadPart(levels, range);

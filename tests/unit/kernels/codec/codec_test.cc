@@ -6,7 +6,6 @@
 
 #include "kernels/codec/raw_codec.h"
 #include "kernels/codec/run_layout.h"
-#include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {

@@ -10,7 +10,6 @@
 #include "kernels/codec/cachegen/cachegen_codec.h"
 #include "kernels/codec/kivi/kivi_codec.h"
 #include "kernels/codec/run_layout.h"
-#include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {

@@ -10,6 +10,7 @@
 #include "kernels/codec/codec.h"
 #include "kernels/codec/larder/larder_format.h"
 #include "kernels/codec/larder/profile.h"
+#include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {
 
@@ -23,8 +24,6 @@ std::shared_ptr<const LarderProfile> ParseProfile(const ProfileContents& content
 // Keys or values of either layer, at the start of a sequence or within.
 PlanePlace RandomPlace(Random& random);
 
-using Runs = std::vector<std::vector<uint8_t>>;
-
 // The first `levels` levels, each encoded into memory of LevelBytesMax. Failing is a failure of the
 // test.
 Runs EncodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
@@ -37,11 +36,5 @@ uint32_t RandomSplitTokens(Random& random);
 CodecStatus DecodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
                          const Runs& runs, uint32_t levels, const PlaneRange& range,
                          std::vector<uint8_t>& result);
-
-// Decodes from memory that holds what FindNeeded names, and noise elsewhere; `needed_bytes` becomes
-// how much that was.
-CodecStatus DecodeNeeded(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
-                         const Runs& runs, const PlaneRange& range, std::vector<uint8_t>& result,
-                         size_t& needed_bytes);
 
 }  // namespace larder

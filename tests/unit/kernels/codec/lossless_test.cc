@@ -9,7 +9,6 @@
 #include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/lossless/lossless_tables.h"
 #include "kernels/codec/run_layout.h"
-#include "tests/unit/kernels/codec/larder_testing.h"
 #include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {
