@@ -47,8 +47,7 @@ CodecStatus LaunchLarderDecode(const WarpProfile& profile_dev, CodecElement elem
 // Bytes of device memory that encoding a plane works in, a multiple of 16.
 size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry, uint32_t split_tokens = 0);
 
-// Makes the job that encodes a plane with the parameters of the profile, which must have some: the
-// bytes are those that the CPU writes.
+// Makes the job that encodes a plane: the bytes are those that the CPU writes.
 //   from_dev       where token 0 of the first head is; aligned to an element
 //   head_stride    bytes from there to token 0 of the next head
 //   levels_dev     the first levels, LevelBytesMax of room each, aligned to 4 bytes

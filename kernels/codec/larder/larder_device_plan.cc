@@ -64,9 +64,6 @@ CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& 
                              uint32_t split_tokens) {
   LARDER_RETURN_IF_CODEC_ERROR(geometry.Validate());
   LARDER_RETURN_IF_CODEC_ERROR(profile.Check(geometry, place));
-  if (!profile.HasParameters()) {
-    return InvalidCodecArgument("profile: without parameters, which the kernels need to encode");
-  }
   if (levels_dev.empty() || levels_dev.size() > kLarderLevels) {
     return InvalidCodecArgument("levels: none, or more than the codec has");
   }

@@ -157,21 +157,10 @@ class WarpHeadDecoder {
     return same;
   }
 
-  // A channel's parameters from the head's own; the step may be out of bounds.
-  LARDER_HD uint32_t InlineChannel(uint32_t channel) const {
-    const uint8_t* const groups = BaseStream() + layout_.parameters;
-    const uint8_t* const tables = groups + (sizes_.Groups() + 1) / 2 * 2;
-    const uint8_t* const means = tables + sizes_.head_dim;
-    const uint32_t octaves = tables[channel] >> kTableBits;
-    const uint32_t step = groups[channel / kLanes] + octaves * kStepsPerOctave;
-    // One octave too many shows as a table that is not there.
-    const uint32_t table = step > kStepIndexMax ? 255 : tables[channel] & ((1u << kTableBits) - 1);
-    return PackChannel(step & 255, table, static_cast<int16_t>(LoadU16(means + 2 * channel)));
-  }
-
   LARDER_HD HeadFault LoadParameters(uint32_t head) {
     if (layout_.mode == HeadMode::kProfile && !profile_.HasParameters()) return HeadFault::kTable;
     const bool inline_parameters = layout_.mode == HeadMode::kInline;
+    const uint8_t* const parameters = BaseStream() + layout_.parameters;
     const uint32_t* const channels =
         inline_parameters
             ? nullptr
@@ -179,7 +168,9 @@ class WarpHeadDecoder {
     const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {
       bool any = false;
       for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
-        const uint32_t packed = inline_parameters ? InlineChannel(channel) : channels[channel];
+        const uint32_t packed =
+            inline_parameters ? PackInlineChannel(parameters, sizes_.head_dim, channel)
+                              : channels[channel];
         const uint32_t table = packed >> 8 & 255;
         any = any || table >= profile_.table_count;
         scratch_.step[channel] = FineStep(packed & 255);

@@ -1,5 +1,4 @@
-// Encoding of one head by one warp, or by a CPU that runs the lanes in order, with the parameters
-// of a profile. Two passes, because a head's place in its runs follows from the sizes of the heads
+// Encoding of one head by one warp, or by a CPU that runs the lanes in order. Two passes, because a head's place in its runs follows from the sizes of the heads
 // before: each head is encoded into a workspace of its own, then packed behind the others.
 #pragma once
 
@@ -10,6 +9,7 @@
 #include "kernels/codec/larder/digit_packing.h"
 #include "kernels/codec/larder/head_layout.h"
 #include "kernels/codec/larder/rotation.h"
+#include "kernels/codec/larder/warp_inline.h"
 #include "kernels/codec/larder/row_arithmetic.h"
 #include "kernels/codec/larder/step_table.h"
 #include "kernels/codec/larder/warp_profile.h"
@@ -45,6 +45,7 @@ struct WarpWorkspace {
 
   uint32_t patches_max = 0;
   size_t splits = sizeof(Result);
+  size_t parameters = 0;  // of a head that has its own
   size_t patch_indices = 0;
   size_t patch_elements = 0;
   size_t digits = 0;
@@ -54,7 +55,8 @@ struct WarpWorkspace {
   LARDER_HD explicit WarpWorkspace(const HeadSizes& sizes) {
     // With more patches than this the head is raw.
     patches_max = sizes.tokens * sizes.RowBytes() / (4 + sizes.element_bytes);
-    patch_indices = splits + sizes.Splits() * sizeof(LarderSplit);
+    parameters = splits + sizes.Splits() * sizeof(LarderSplit);
+    patch_indices = Align(parameters + InlineParameterBytes(sizes.head_dim));
     patch_elements = patch_indices + size_t{4} * patches_max;
     digits = Align(patch_elements + size_t{sizes.element_bytes} * patches_max);
     coded_end = Align(digits + size_t{kDigitLevels} * sizes.DigitStreamBytes() +
@@ -70,10 +72,11 @@ struct WarpEncodeScratch {
   float* inverse_step = nullptr;  // [head_dim]
   float* mean = nullptr;          // [head_dim]: in fine steps
   uint32_t* table = nullptr;      // [head_dim]: largest symbol << 8 | table
-  CosineSine* start = nullptr;    // [pairs]
+  WarpSymbolCounts* counts = nullptr;
+  CosineSine* start = nullptr;  // [pairs]
 
   LARDER_HD static size_t Bytes(uint32_t head_dim, uint32_t pairs) {
-    return size_t{head_dim} * 16 + pairs * sizeof(CosineSine);
+    return size_t{head_dim} * 16 + sizeof(WarpSymbolCounts) + pairs * sizeof(CosineSine);
   }
   LARDER_HD static WarpEncodeScratch In(void* memory, uint32_t head_dim) {
     WarpEncodeScratch scratch;
@@ -81,7 +84,8 @@ struct WarpEncodeScratch {
     scratch.inverse_step = reinterpret_cast<float*>(scratch.row + head_dim);
     scratch.mean = scratch.inverse_step + head_dim;
     scratch.table = reinterpret_cast<uint32_t*>(scratch.mean + head_dim);
-    scratch.start = reinterpret_cast<CosineSine*>(scratch.table + head_dim);
+    scratch.counts = reinterpret_cast<WarpSymbolCounts*>(scratch.table + head_dim);
+    scratch.start = reinterpret_cast<CosineSine*>(scratch.counts + 1);
     return scratch;
   }
 };
@@ -97,6 +101,19 @@ LARDER_HD HeadSizes EncodeSizes(const WarpProfile& profile, const WarpEncodeJob&
   return sizes;
 }
 
+// Of a head in the base level.
+LARDER_HD inline size_t BaseStreamBytes(const WarpProfile& profile, const HeadSizes& sizes,
+                                        const WarpWorkspace::Result& result) {
+  if (result.raw != 0) {
+    return AlignStream(sizeof(LarderHeadHeader) + sizes.tokens * sizes.RowBytes());
+  }
+  return AlignStream(sizeof(LarderHeadHeader) + sizes.Splits() * sizeof(LarderSplit) +
+                     result.coded_bytes +
+                     (profile.HasParameters() ? 0 : InlineParameterBytes(sizes.head_dim)) +
+                     sizes.exact_tokens * sizes.RowBytes() +
+                     size_t{result.patch_count} * (4 + sizes.element_bytes));
+}
+
 // The first pass.
 template <class Lanes, CodecElement kElement>
 class WarpHeadEncoder {
@@ -109,13 +126,26 @@ class WarpHeadEncoder {
         job_(job),
         scratch_(scratch),
         sizes_(EncodeSizes<kElement>(profile, job)),
-        layout_(sizes_),
-        rotates_(job.place.kind != PlaneKind::kValue && profile.rotation.pairs != 0) {}
+        layout_(sizes_) {
+    if (job.place.kind != PlaneKind::kValue) values_.rotation = profile.rotation;
+    values_.start = scratch.start;
+    values_.within_chunk = profile.within_chunk;
+  }
 
   LARDER_HD void Encode(uint32_t head) {
     workspace_ = job_.workspace + head * layout_.bytes;
-    source_ = job_.source;
-    source_.base += head * job_.head_stride;
+    values_.source = job_.source;
+    values_.source.base += head * job_.head_stride;
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint32_t pair = lane; pair < values_.rotation.pairs; pair += kLanes) {
+        scratch_.start[pair] = CosineSineOf(job_.place.first_token * profile_.turns[pair]);
+      }
+    });
+    Lanes::Sync();
+    if (!profile_.HasParameters()) {
+      WarpInlineParameters<Lanes, kElement>(profile_, sizes_, values_, *scratch_.counts)
+          .Derive(workspace_ + layout_.parameters);
+    }
     LoadParameters(head);
     const WarpWorkspace::Result result = EncodeRows();
     Lanes::ForEach([&](uint32_t lane) {
@@ -132,70 +162,63 @@ class WarpHeadEncoder {
 
   LARDER_HD void LoadParameters(uint32_t head) {
     const uint32_t* const channels =
-        profile_.Channels(job_.place.layer, job_.place.kind, job_.place.head_begin + head);
+        profile_.HasParameters()
+            ? profile_.Channels(job_.place.layer, job_.place.kind, job_.place.head_begin + head)
+            : nullptr;
     Lanes::ForEach([&](uint32_t lane) {
       for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
-        const uint32_t packed = channels[channel];
+        const uint32_t packed =
+            channels != nullptr
+                ? channels[channel]
+                : PackInlineChannel(workspace_ + layout_.parameters, sizes_.head_dim, channel);
         const uint32_t table = packed >> 8 & 255;
         scratch_.inverse_step[channel] = InverseFineStep(packed & 255);
         scratch_.mean[channel] = static_cast<float>(static_cast<int16_t>(packed >> 16) * kMeanUnit);
         scratch_.table[channel] = uint32_t{profile_.symbol_max[table]} << 8 | table;
       }
-      if (rotates_) {
-        for (uint32_t pair = lane; pair < profile_.rotation.pairs; pair += kLanes) {
-          scratch_.start[pair] = CosineSineOf(job_.place.first_token * profile_.turns[pair]);
-        }
-      }
     });
     Lanes::Sync();
   }
 
-  LARDER_HD static float LoadElement(const uint8_t* from) {
-    if constexpr (CodecElementBytes(kElement) == 2) {
-      return ElementToFloat(kElement, LoadWord(from));
-    } else {
-      return ElementToFloat(kElement, *from);
-    }
-  }
-
-  // Fine steps above the lowest, with the flag when the table has no symbol for them.
+  // Fine steps above the lowest, with the flag when the table has no symbol for them. Where the
+  // head has its own parameters, the table was chosen after quantising: a value beyond it is coded
+  // as the middle symbol, but keeps its digits.
   LARDER_HD uint32_t QuantiseChannel(uint32_t channel, float value) const {
-    const float bound = static_cast<float>((scratch_.table[channel] >> 8) * kFineSteps) +
-                        0.5f * static_cast<float>(kFineSteps);
+    const int32_t largest = static_cast<int32_t>(scratch_.table[channel] >> 8);
+    const int32_t quantised = profile_.HasParameters() ? largest : kBaseSymbolMax;
+    const float bound =
+        static_cast<float>(quantised * kFineSteps) + 0.5f * static_cast<float>(kFineSteps);
     int32_t fine;
     const bool inside =
         FineIndex(value, scratch_.inverse_step[channel], scratch_.mean[channel], bound, &fine);
-    return static_cast<uint32_t>(fine + kFineMax) | (inside ? 0 : kPatchFlag);
+    const uint32_t above = static_cast<uint32_t>(fine + kFineMax);
+    const int32_t symbol = static_cast<int32_t>(DivideByFineSteps(above));
+    if (symbol - kBaseSymbolMax > largest || kBaseSymbolMax - symbol > largest) {
+      return (above - static_cast<uint32_t>((symbol - kBaseSymbolMax) * kFineSteps)) | kPatchFlag;
+    }
+    return above | (inside ? 0 : kPatchFlag);
   }
 
   // Fills the scratch row with what QuantiseChannel says of each channel; of two that turn together
   // both are patched if one is.
   LARDER_HD void QuantiseToken(uint32_t token) const {
-    const uint8_t* const from = source_.At(token);
-    const uint32_t element_bytes = sizes_.element_bytes;
-    const RotationShape& shape = profile_.rotation;
-    const uint32_t pairs = rotates_ ? shape.pairs : 0;
-    const uint32_t channel_begin = rotates_ ? shape.channel_begin : 0;
-    const CosineSine* const within = profile_.within_chunk + size_t{token} * shape.pairs;
+    const RotationShape& shape = values_.rotation;
     Lanes::ForEach([&](uint32_t lane) {
-      for (uint32_t pair = lane; pair < pairs; pair += kLanes) {
+      for (uint32_t pair = lane; pair < shape.pairs; pair += kLanes) {
         const uint32_t first = shape.First(pair);
         const uint32_t second = shape.Second(pair);
-        CosineSine angle = Combine(scratch_.start[pair], within[pair]);
-        angle.sine = -angle.sine;
-        const CosineSine turned = Combine(
-            {LoadElement(from + first * element_bytes), LoadElement(from + second * element_bytes)},
-            angle);
+        const CosineSine turned = values_.Pair(token, pair);
         const uint32_t a = QuantiseChannel(first, turned.cosine);
         const uint32_t b = QuantiseChannel(second, turned.sine);
         scratch_.row[first] = a | (b & kPatchFlag);
         scratch_.row[second] = b | (a & kPatchFlag);
       }
-      const uint32_t others = sizes_.head_dim - 2 * pairs;
+      const uint32_t others = sizes_.head_dim - 2 * shape.pairs;
       for (uint32_t other = lane; other < others; other += kLanes) {
-        const uint32_t channel = other < channel_begin ? other : other + 2 * pairs;
-        scratch_.row[channel] =
-            QuantiseChannel(channel, LoadElement(from + channel * element_bytes));
+        const uint32_t channel = shape.pairs == 0 || other < shape.channel_begin
+                                     ? other
+                                     : other + 2 * shape.pairs;
+        scratch_.row[channel] = QuantiseChannel(channel, values_.Stored(token, channel));
       }
     });
     Lanes::Sync();
@@ -220,7 +243,7 @@ class WarpHeadEncoder {
     patches.left -= count;
     patches.index -= count;
     patches.element -= count * sizes_.element_bytes;
-    const uint8_t* const from = source_.At(token) + channel * sizes_.element_bytes;
+    const uint8_t* const from = values_.source.At(token) + channel * sizes_.element_bytes;
     Lanes::ForEachSet(mask, [&](uint32_t lane, uint32_t rank) {
       patches.index[rank] = token * sizes_.head_dim + channel + lane;
       for (uint32_t byte = 0; byte < sizes_.element_bytes; ++byte) {
@@ -288,14 +311,11 @@ class WarpHeadEncoder {
     }
     const uint8_t* const coded = encoder.Finish();
     const size_t coded_bytes = static_cast<size_t>(workspace_ + layout_.coded_end - coded);
-    const size_t stream_bytes = AlignStream(sizeof(LarderHeadHeader) +
-                                            sizes_.Splits() * sizeof(LarderSplit) + coded_bytes +
-                                            sizes_.exact_tokens * sizes_.RowBytes() +
-                                            size_t{patches.count} * (4 + sizes_.element_bytes));
-    const size_t raw_bytes =
-        AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
-    return {stream_bytes > raw_bytes ? 1u : 0u, static_cast<uint32_t>(coded_bytes), patches.count,
-            0};
+    WarpWorkspace::Result result = {0, static_cast<uint32_t>(coded_bytes), patches.count, 0};
+    const size_t stream_bytes = BaseStreamBytes(profile_, sizes_, result);
+    result.raw = 1;
+    result.raw = stream_bytes > BaseStreamBytes(profile_, sizes_, result) ? 1 : 0;
+    return result;
   }
 
   // Notes the coder before a token, for whom the point is the `index`-th.
@@ -328,9 +348,8 @@ class WarpHeadEncoder {
   const WarpEncodeScratch& scratch_;
   HeadSizes sizes_;
   WarpWorkspace layout_;
-  bool rotates_;
+  WarpValues<kElement> values_;
   uint8_t* workspace_ = nullptr;
-  TokenSources source_;
 };
 
 // The second pass: puts a head behind those before it, in every level.
@@ -374,12 +393,7 @@ class WarpHeadPacker {
     return result;
   }
   LARDER_HD size_t BaseBytes(const WarpWorkspace::Result& result) const {
-    if (result.raw != 0) {
-      return AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
-    }
-    return AlignStream(sizeof(LarderHeadHeader) + sizes_.Splits() * sizeof(LarderSplit) +
-                       result.coded_bytes + sizes_.exact_tokens * sizes_.RowBytes() +
-                       size_t{result.patch_count} * (4 + sizes_.element_bytes));
+    return BaseStreamBytes(profile_, sizes_, result);
   }
   LARDER_HD size_t DigitBytes(const WarpWorkspace::Result& result) const {
     return result.raw != 0 ? 0 : sizes_.DigitStreamBytes();
@@ -450,7 +464,8 @@ class WarpHeadPacker {
   LARDER_HD void WriteBase(uint32_t head, const WarpWorkspace::Result& result, uint8_t* to) const {
     uint8_t* const end = to + BaseBytes(result);
     LarderHeadHeader header = {};
-    header.mode = static_cast<uint8_t>(result.raw != 0 ? HeadMode::kRaw : HeadMode::kProfile);
+    const HeadMode coded = profile_.HasParameters() ? HeadMode::kProfile : HeadMode::kInline;
+    header.mode = static_cast<uint8_t>(result.raw != 0 ? HeadMode::kRaw : coded);
     header.coded_bytes = result.raw != 0 ? 0 : result.coded_bytes;
     header.patch_count = result.raw != 0 ? 0 : result.patch_count;
     WriteOnce(header, to);
@@ -465,6 +480,9 @@ class WarpHeadPacker {
       to = Copy(workspace + layout_.patch_indices + size_t{4} * unused,
                 size_t{4} * result.patch_count, to);
       to = Copy(workspace + layout_.coded_end - result.coded_bytes, result.coded_bytes, to);
+      if (coded == HeadMode::kInline) {
+        to = Copy(workspace + layout_.parameters, InlineParameterBytes(sizes_.head_dim), to);
+      }
       to = CopyTokens(head, sizes_.exact_tokens, to);
       to = Copy(workspace + layout_.patch_elements + size_t{sizes_.element_bytes} * unused,
                 size_t{sizes_.element_bytes} * result.patch_count, to);

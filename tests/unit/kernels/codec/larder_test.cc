@@ -27,8 +27,7 @@ struct Sample {
   Sample(Random& random, PlaneContent content)
       : geometry(RandomGeometry(random)),
         place(RandomPlace(random)),
-        profile(random.Below(3) == 0 ? LarderProfile::Generic()
-                                     : ParseProfile(RandomProfileContents(random, geometry))),
+        profile(RandomProfile(random, geometry)),
         plane(RandomPlane(random, geometry, content)),
         split_tokens(RandomSplitTokens(random)) {}
 

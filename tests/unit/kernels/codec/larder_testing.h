@@ -21,6 +21,9 @@ ProfileContents RandomProfileContents(Random& random, const PlaneGeometry& geome
 // Failing is a failure of the test.
 std::shared_ptr<const LarderProfile> ParseProfile(const ProfileContents& contents);
 
+// One of those, one that has a rotation but no parameters, or the generic one.
+std::shared_ptr<const LarderProfile> RandomProfile(Random& random, const PlaneGeometry& geometry);
+
 // Keys or values of either layer, at the start of a sequence or within.
 PlanePlace RandomPlace(Random& random);
 
