@@ -86,8 +86,9 @@ class SplitChunk {
     for (int count = 0; count < 3 || Clock::now() < end; ++count) {
       const Clock::time_point begin = Clock::now();
       for (size_t i = 0; i < planes_.size(); ++i) {
-        if (!codec_->DecodePlane(chunk_.geometry, chunk_.places[i], Views(i, levels), range,
-                                 decoded, scratch_)
+        if (!codec_
+                 ->DecodePlane(chunk_.geometry, chunk_.places[i], Views(i, levels), range, decoded,
+                               scratch_)
                  .ok()) {
           return -1;
         }

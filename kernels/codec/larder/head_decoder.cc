@@ -31,8 +31,8 @@ void HeadDecoder::CutScratch(ScratchCutter& cutter) {
 }
 
 CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head& result) const {
-  LARDER_RETURN_IF_CODEC_ERROR(FindHead(run, context_.geometry->heads, head, sizes_, &result.stream,
-                                        &result.layout));
+  LARDER_RETURN_IF_CODEC_ERROR(
+      FindHead(run, context_.geometry->heads, head, sizes_, &result.stream, &result.layout));
   if (ReadsEnd(sizes_, result.layout, range_) &&
       !EndsInZeros(result.stream.data(), static_cast<uint32_t>(result.stream.size()),
                    result.layout)) {
@@ -114,7 +114,8 @@ CodecStatus HeadDecoder::WriteElements(const Head& head, uint8_t* destination) c
   }
   const uint32_t exact_end = std::min(range_.token_end, raw ? shape_.tokens : shape_.exact_tokens);
   if (range_.token_begin < exact_end) {
-    std::memcpy(destination, head.stream.data() + head.layout.exact + range_.token_begin * row_bytes,
+    std::memcpy(destination,
+                head.stream.data() + head.layout.exact + range_.token_begin * row_bytes,
                 (exact_end - range_.token_begin) * row_bytes);
   }
   for (uint32_t segment = segments_.begin; !raw && segment < segments_.end; ++segment) {

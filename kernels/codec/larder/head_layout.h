@@ -60,7 +60,8 @@ LARDER_HD constexpr uint32_t ExactTokens(uint64_t first_token, uint32_t filled_t
   return exact < filled_tokens ? exact : filled_tokens;
 }
 
-// What an encoder that is asked for `split_tokens` puts between split points; 0: it has none to put.
+// What an encoder that is asked for `split_tokens` puts between split points; 0: it has none to
+// put.
 constexpr uint32_t SplitTokens(uint32_t split_tokens, uint32_t filled_tokens) {
   return split_tokens < filled_tokens ? split_tokens : 0;
 }
@@ -110,7 +111,8 @@ LARDER_HD inline HeadFault FindHeadLayout(const uint8_t* stream, uint32_t stream
   const uint32_t parameter_bytes =
       layout->mode == HeadMode::kInline ? InlineParameterBytes(sizes.head_dim) : 0;
   layout->exact_bytes = (raw ? sizes.tokens : sizes.exact_tokens) * sizes.RowBytes();
-  const uint64_t end = sizeof(header) + split_bytes + header.patch_count * uint64_t{4 + sizes.element_bytes} +
+  const uint64_t end = sizeof(header) + split_bytes +
+                       header.patch_count * uint64_t{4 + sizes.element_bytes} +
                        uint64_t{header.coded_bytes} + parameter_bytes + layout->exact_bytes;
   if (end > stream_bytes) return HeadFault::kParts;
   layout->patch_count = header.patch_count;

@@ -59,8 +59,9 @@ CodecStatus FindHead(std::span<const uint8_t> run, uint32_t heads, uint32_t head
 }
 
 size_t HeadStreamBytes(const HeadStream& parts) {
-  return AlignStream(sizeof(LarderHeadHeader) + parts.splits.size() + parts.patch_indices.size() + parts.coded.size() +
-                     parts.parameters.size() + parts.exact.size() + parts.patch_elements.size());
+  return AlignStream(sizeof(LarderHeadHeader) + parts.splits.size() + parts.patch_indices.size() +
+                     parts.coded.size() + parts.parameters.size() + parts.exact.size() +
+                     parts.patch_elements.size());
 }
 
 void WriteHeadStream(const HeadStream& parts, std::span<uint8_t> room) {

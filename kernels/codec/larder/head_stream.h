@@ -25,8 +25,8 @@ struct HeadStream {
   std::span<const uint8_t> patch_elements;
 };
 
-// Finds a head and its layout in the base level's run, of which it reads the directory and the head's
-// header. kCorrupt unless the stream is as long as its parts.
+// Finds a head and its layout in the base level's run, of which it reads the directory and the
+// head's header. kCorrupt unless the stream is as long as its parts.
 CodecStatus FindHead(std::span<const uint8_t> run, uint32_t heads, uint32_t head,
                      const HeadSizes& sizes, std::span<const uint8_t>* stream, HeadLayout* layout);
 

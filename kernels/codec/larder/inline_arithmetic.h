@@ -75,8 +75,7 @@ LARDER_HD inline uint32_t OctavesOf(const InlineScale& scale, uint64_t spread, u
   // A channel that spreads over more than 4 base steps, 108 fine ones, gets a coarser step.
   constexpr int32_t kSpreadMax = 216;  // log2(108) x kLogUnit
   const int32_t log_step = kSmallestLogStep + static_cast<int32_t>(step) * kLogPerStepIndex;
-  const int32_t log_spread =
-      LogOf(spread + 1) / 2 - scale.log_count - scale.log_scale - log_step;
+  const int32_t log_spread = LogOf(spread + 1) / 2 - scale.log_count - scale.log_scale - log_step;
   const int32_t octaves = (log_spread - kSpreadMax + kLogUnit - 1) / kLogUnit;
   const int32_t above = static_cast<int32_t>((kStepIndexMax - step) / kStepsPerOctave);
   const int32_t most = above < kOctavesMax ? above : kOctavesMax;
@@ -88,9 +87,8 @@ LARDER_HD inline int16_t MeanOf(const InlineScale& scale, int64_t sum, uint32_t 
   // The sum is exact in a double only, so it is divided as an integer.
   const float mean = static_cast<float>(sum / int64_t{scale.count});
   const float inverse_scale = PowerOfTwoTimes(0, -scale.log_scale / kLogUnit);
-  const float units =
-      MultiplyRounded(MultiplyRounded(mean, inverse_scale),
-                      MultiplyRounded(InverseFineStep(step), 1.0f / kMeanUnit));
+  const float units = MultiplyRounded(MultiplyRounded(mean, inverse_scale),
+                                      MultiplyRounded(InverseFineStep(step), 1.0f / kMeanUnit));
   constexpr float kMax = 32767.0f;
   return static_cast<int16_t>(RoundToInteger(units < -kMax ? -kMax : units > kMax ? kMax : units));
 }

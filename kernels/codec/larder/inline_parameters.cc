@@ -68,8 +68,7 @@ InlineParameters DeriveInlineParameters(const ChannelSums& sums, uint32_t count,
       const uint32_t channel = group * kLanes + lane;
       const uint32_t octaves = OctavesOf(scale, spread[lane], step);
       result.channel_table[channel] = static_cast<uint8_t>(octaves << kTableBits);
-      result.mean[channel] =
-          MeanOf(scale, sums.sum[channel], step + octaves * kStepsPerOctave);
+      result.mean[channel] = MeanOf(scale, sums.sum[channel], step + octaves * kStepsPerOctave);
     }
   }
   return result;

@@ -15,6 +15,7 @@
 #include "kernels/codec/codec_status.h"
 #include "kernels/codec/larder/warp_decode.h"
 #include "kernels/codec/larder/warp_encode.h"
+#include "kernels/codec/larder/warp_pack.h"
 #include "kernels/codec/larder/warp_profile.h"
 
 struct CUstream_st;  // cudaStream_t is a pointer to it

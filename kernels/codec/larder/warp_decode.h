@@ -36,11 +36,11 @@ struct WarpDecodeJob {
 
 // Memory that a warp works in; shared memory on a GPU.
 struct WarpScratch {
-  float* row = nullptr;           // [head_dim]
-  float* step = nullptr;          // [head_dim]
-  int32_t* mean_table = nullptr;  // [head_dim]: mean in fine steps << 8 | table
+  float* row = nullptr;               // [head_dim]
+  float* step = nullptr;              // [head_dim]
+  int32_t* mean_table = nullptr;      // [head_dim]: mean in fine steps << 8 | table
   const uint8_t** streams = nullptr;  // [kLarderLevels]: the head's
-  CosineSine* start = nullptr;    // [pairs]
+  CosineSine* start = nullptr;        // [pairs]
 
   LARDER_HD static size_t Bytes(uint32_t head_dim, uint32_t pairs) {
     return head_dim * (2 * sizeof(float) + sizeof(int32_t)) + kLarderLevels * sizeof(uint8_t*) +
@@ -168,9 +168,9 @@ class WarpHeadDecoder {
     const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {
       bool any = false;
       for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
-        const uint32_t packed =
-            inline_parameters ? PackInlineChannel(parameters, sizes_.head_dim, channel)
-                              : channels[channel];
+        const uint32_t packed = inline_parameters
+                                    ? PackInlineChannel(parameters, sizes_.head_dim, channel)
+                                    : channels[channel];
         const uint32_t table = packed >> 8 & 255;
         any = any || table >= profile_.table_count;
         scratch_.step[channel] = FineStep(packed & 255);
@@ -214,8 +214,9 @@ class WarpHeadDecoder {
   LARDER_HD HeadFault DecodeRows() const {
     const SegmentRange segments = SegmentsOf(sizes_, job_.range);
     if (segments.begin == segments.end) return HeadFault::kNone;
-    const Hot hot = {tables_, scratch_.step, scratch_.mean_table, scratch_.row,
-                     scratch_.streams, job_.level_count - 1, rotates_};
+    const Hot hot = {tables_,      scratch_.step,    scratch_.mean_table,
+                     scratch_.row, scratch_.streams, job_.level_count - 1,
+                     rotates_};
     // The range's first row may not be the first one of its digits' bytes.
     const uint32_t first_row = job_.range.token_begin * sizes_.Groups();
     uint32_t digits_at = first_row / kDigitsInByte * kLanes;
@@ -272,8 +273,8 @@ class WarpHeadDecoder {
       }
       if (hot.rotates && to_row != nullptr) StoreRotated(token, to_row);
       if (++token == split_token && token < sizes_.tokens) {
-        const uint8_t* const split = BaseStream() + layout_.splits +
-                                     (token / sizes_.split_tokens - 1) * sizeof(LarderSplit);
+        const uint8_t* const split =
+            BaseStream() + layout_.splits + (token / sizes_.split_tokens - 1) * sizeof(LarderSplit);
         if (!decoder.IsAt(split + offsetof(LarderSplit, states),
                           LoadU32(split + offsetof(LarderSplit, words)))) {
           return HeadFault::kCoded;
@@ -295,7 +296,8 @@ class WarpHeadDecoder {
                                    PerLane<uint32_t> (&fractions)[kDigitLevels]) {
     for (uint32_t level = 0; level < kDigitLevels; ++level) {
       if (level < hot.digit_levels) {
-        Lanes::ForEach([&](uint32_t lane) { fractions[level][lane] = hot.streams[level + 1][at + lane]; });
+        Lanes::ForEach(
+            [&](uint32_t lane) { fractions[level][lane] = hot.streams[level + 1][at + lane]; });
       }
     }
     at += kLanes;
@@ -370,9 +372,9 @@ class WarpHeadDecoder {
     const SegmentRange segments = SegmentsOf(sizes_, job_.range);
     for (uint32_t segment = segments.begin; segment < segments.end; ++segment) {
       HeadPoint from, to;
-      if (!FindSegment(BaseStream(), sizes_, layout_, segment, &from, &to)) return HeadFault::kSplit;
-      const uint32_t first =
-          from.token < sizes_.exact_tokens ? sizes_.exact_tokens : from.token;
+      if (!FindSegment(BaseStream(), sizes_, layout_, segment, &from, &to))
+        return HeadFault::kSplit;
+      const uint32_t first = from.token < sizes_.exact_tokens ? sizes_.exact_tokens : from.token;
       const uint32_t lowest = first * sizes_.head_dim;
       const uint32_t end = to.token * sizes_.head_dim;
       const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {

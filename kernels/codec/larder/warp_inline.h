@@ -69,7 +69,8 @@ class WarpInlineParameters {
       PerLane<uint32_t> step, mean;
       Lanes::ForEach([&](uint32_t lane) { step[lane] = mean[lane] = 0; });
       uint32_t group_step = 0;
-      if (count != 0) group_step = DeriveSteps(MakeInlineScale(count, scale), scale, group, step, mean);
+      if (count != 0)
+        group_step = DeriveSteps(MakeInlineScale(count, scale), scale, group, step, mean);
       CountSymbols(group, step, mean);
       Lanes::ForEach([&](uint32_t lane) {
         const uint32_t channel = group * kLanes + lane;
@@ -130,8 +131,7 @@ class WarpInlineParameters {
     }
     const uint32_t group_step = GroupStepOf(inline_scale, total);
     Lanes::ForEach([&](uint32_t lane) {
-      step[lane] =
-          group_step + OctavesOf(inline_scale, spread[lane], group_step) * kStepsPerOctave;
+      step[lane] = group_step + OctavesOf(inline_scale, spread[lane], group_step) * kStepsPerOctave;
       mean[lane] = static_cast<uint16_t>(MeanOf(inline_scale, sum[lane], step[lane]));
     });
     return group_step;

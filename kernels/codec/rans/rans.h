@@ -48,8 +48,8 @@ size_t EncodeStream(CpuPath path, const EncodeModel& model, std::span<const uint
 struct StreamToDecode {
   std::span<const uint8_t> bytes;  // exactly the stream, or the words of the rows; hostile
   DecodeModel model;
-  std::span<uint8_t> symbols;  // for whole rows, a multiple of model.table_of_channel.size()
-  const uint8_t* states = nullptr;      // kStateBytes, those of the first point; none: in `bytes`
+  std::span<uint8_t> symbols;       // for whole rows, a multiple of model.table_of_channel.size()
+  const uint8_t* states = nullptr;  // kStateBytes, those of the first point; none: in `bytes`
   const uint8_t* end_states = nullptr;  // those of the second point; none: the stream's end
 };
 

@@ -6,8 +6,9 @@
 
 namespace larder {
 
-LARDER_TARGET_AVX2 size_t EncodeStreamAvx2(const EncodeModel& model, std::span<const uint8_t> symbols,
-                                   std::span<uint8_t> room, const StreamSplits& splits) {
+LARDER_TARGET_AVX2 size_t EncodeStreamAvx2(const EncodeModel& model,
+                                           std::span<const uint8_t> symbols,
+                                           std::span<uint8_t> room, const StreamSplits& splits) {
   const EncodeTable* tables = model.tables.data();
   const uint8_t* table_of_channel = model.table_of_channel.data();
   const size_t channels = model.table_of_channel.size();

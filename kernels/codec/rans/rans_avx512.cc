@@ -6,8 +6,10 @@
 
 namespace larder {
 
-LARDER_TARGET_AVX512 size_t EncodeStreamAvx512(const EncodeModel& model, std::span<const uint8_t> symbols,
-                                   std::span<uint8_t> room, const StreamSplits& splits) {
+LARDER_TARGET_AVX512 size_t EncodeStreamAvx512(const EncodeModel& model,
+                                               std::span<const uint8_t> symbols,
+                                               std::span<uint8_t> room,
+                                               const StreamSplits& splits) {
   const EncodeTable* tables = model.tables.data();
   const uint8_t* table_of_channel = model.table_of_channel.data();
   const size_t channels = model.table_of_channel.size();
@@ -22,7 +24,8 @@ LARDER_TARGET_AVX512 size_t EncodeStreamAvx512(const EncodeModel& model, std::sp
       for (size_t channel = channels; channel > 0;) {
         channel -= kLanes;
         symbol -= kLanes;
-        encoder.EncodeRow(tables, LoadBytesAvx512(table_of_channel + channel), LoadBytesAvx512(symbol));
+        encoder.EncodeRow(tables, LoadBytesAvx512(table_of_channel + channel),
+                          LoadBytesAvx512(symbol));
       }
     }
     if (part > 0) {

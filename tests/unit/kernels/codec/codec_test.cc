@@ -114,8 +114,7 @@ TEST(RawCodecTest, EveryRangeComesBackAndOtherSizesAreRefused) {
     EXPECT_EQ(decoded, Cut(geometry, plane, range));
     std::vector<uint8_t> from_needed;
     size_t needed_bytes = 0;
-    ASSERT_TRUE(
-        DecodeNeeded(*codec, geometry, {}, {run}, range, from_needed, needed_bytes).ok());
+    ASSERT_TRUE(DecodeNeeded(*codec, geometry, {}, {run}, range, from_needed, needed_bytes).ok());
     EXPECT_EQ(from_needed, decoded);
     EXPECT_EQ(needed_bytes, decoded.size());
     run.pop_back();
