@@ -38,11 +38,6 @@ absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(const std::string& name,
                                                        std::shared_ptr<const LarderProfile> profile,
                                                        uint32_t split_tokens) {
   const CpuPath path = BestCpuPath();
-  if (split_tokens % kSplitUnit != 0 || split_tokens > kSplitTokensMax) {
-    return absl::InvalidArgumentError(absl::StrCat("tokens between split points: ", split_tokens,
-                                                   " is no multiple of ", kSplitUnit, " up to ",
-                                                   kSplitTokensMax));
-  }
   if (name == "raw") return MakeRawCodec();
   if (name == "lossless") return MakeLosslessCodec(path);
   if (name == "larder") return MakeLarderCodec(std::move(profile), path, split_tokens);

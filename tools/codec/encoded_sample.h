@@ -21,7 +21,7 @@ namespace larder {
 inline constexpr char kCodecNames[] = "raw, lossless, larder, cachegen, kivi2, kivi4";
 
 // The larder codec takes the profile and the tokens between split points; INVALID_ARGUMENT names an
-// unknown codec, or says how many tokens there may be.
+// unknown codec.
 absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(const std::string& name,
                                                        std::shared_ptr<const LarderProfile> profile,
                                                        uint32_t split_tokens = 0);

@@ -74,6 +74,9 @@ CodecStatus LarderCodec::EncodePlane(const PlaneGeometry& geometry, const PlaneP
                                      std::span<const uint8_t> elements,
                                      std::span<LevelOutput> levels, CodecScratch& scratch) const {
   LARDER_RETURN_IF_CODEC_ERROR(CheckEncode(geometry, elements, levels));
+  if (!IsSplitTokens(split_tokens_)) {
+    return InvalidCodecArgument("split tokens: not a multiple of 16 up to 4080");
+  }
   LARDER_RETURN_IF_CODEC_ERROR(profile_->Check(geometry, place));
   HeadEncoder encoder(Context(geometry, place), scratch);
 
@@ -133,7 +136,10 @@ CodecStatus LarderCodec::ReadRunHeader(const PlaneGeometry& geometry, const Plan
     return CorruptCodecBytes("run: shorter than its header", run.size());
   }
   std::memcpy(&header, run.data(), sizeof(header));
-  *sizes = Context(geometry, place).Shape().Sizes();
+  *sizes = {.head_dim = geometry.head_dim,
+            .element_bytes = static_cast<uint32_t>(CodecElementBytes(geometry.element)),
+            .tokens = geometry.filled_tokens,
+            .exact_tokens = ExactTokens(place.first_token, geometry.filled_tokens)};
   if (!FindSplitTokens(header, sizes)) {
     return CorruptCodecBytes("run: version", offsetof(LarderRunHeader, version));
   }

@@ -12,12 +12,9 @@
 
 namespace larder {
 
-// So many tokens may be between split points: kSplitUnit to this, in steps of kSplitUnit.
-inline constexpr uint32_t kSplitTokensMax = 255 * kSplitUnit;
-
 // The codec shares `profile`. With `split_tokens` it encodes a split point after every so many
-// tokens, from which the next ones decode without those before; decoders need not be told.
-// REQUIRES: CpuHasPath(path); split_tokens is 0 or as kSplitTokensMax says.
+// tokens, from which the next ones decode without those before; decoders need not be told. It
+// refuses to encode unless IsSplitTokens(split_tokens). REQUIRES: CpuHasPath(path).
 std::unique_ptr<Codec> MakeLarderCodec(std::shared_ptr<const LarderProfile> profile, CpuPath path,
                                        uint32_t split_tokens = 0);
 

@@ -64,6 +64,9 @@ CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& 
                              uint32_t split_tokens) {
   LARDER_RETURN_IF_CODEC_ERROR(geometry.Validate());
   LARDER_RETURN_IF_CODEC_ERROR(profile.Check(geometry, place));
+  if (!IsSplitTokens(split_tokens)) {
+    return InvalidCodecArgument("split tokens: not a multiple of 16 up to 4080");
+  }
   if (levels_dev.empty() || levels_dev.size() > kLarderLevels) {
     return InvalidCodecArgument("levels: none, or more than the codec has");
   }

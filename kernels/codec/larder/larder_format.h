@@ -37,8 +37,12 @@ inline constexpr uint64_t kExactTokens = 4;
 
 using ProfileId = std::array<uint8_t, 16>;
 
-// Split points are a multiple of this many tokens apart.
+// Split points are a multiple of kSplitUnit tokens apart; 0: there are none.
 inline constexpr uint32_t kSplitUnit = 16;
+inline constexpr uint32_t kSplitTokensMax = 255 * kSplitUnit;
+constexpr bool IsSplitTokens(uint32_t tokens) {
+  return tokens % kSplitUnit == 0 && tokens <= kSplitTokensMax;
+}
 
 // Plane header of the base level's run; the other levels' runs have none.
 struct LarderRunHeader {

@@ -82,6 +82,19 @@ TEST(LarderSplitTest, ATokenRangeReadsItsSegmentsAlone) {
   }
 }
 
+TEST(LarderSplitTest, DistancesThatCannotBeStoredAreTheCallersError) {
+  const PlaneGeometry geometry = {.heads = 1, .tokens = 48, .filled_tokens = 48, .head_dim = 32};
+  const std::vector<uint8_t> plane(geometry.PlaneBytes());
+  CodecScratch scratch;
+  for (const uint32_t wrong : {1u, 24u, kSplitTokensMax + kSplitUnit}) {
+    const auto codec = MakeLarderCodec(LarderProfile::Generic(), BestCpuPath(), wrong);
+    std::vector<uint8_t> room(codec->LevelBytesMax(geometry, 0));
+    LevelOutput level = {room, 0};
+    EXPECT_STREQ(codec->EncodePlane(geometry, {}, plane, {&level, 1}, scratch).text,
+                 "split tokens: not a multiple of 16 up to 4080");
+  }
+}
+
 TEST(LarderSplitTest, PointsThatDoNotFitAreCorruption) {
   SeededRandom random(6);
   const PlaneGeometry geometry = {.heads = 1, .tokens = 48, .filled_tokens = 48, .head_dim = 32};
