@@ -19,7 +19,8 @@ target_compile_options(larder_codec PUBLIC ${LARDER_CODEC_FLAGS}
 add_executable(codec_bench ${LARDER_CODEC_BENCH_SOURCES})
 add_executable(codec_selftest ${LARDER_CODEC_SELFTEST_SOURCES})
 add_executable(rans_bench bench/rans_bench.cc)
-foreach(program codec_bench codec_selftest rans_bench)
+add_executable(token_range_bench bench/bench_planes.cc bench/token_range_bench.cc)
+foreach(program codec_bench codec_selftest rans_bench token_range_bench)
   target_link_libraries(${program} PRIVATE larder_codec)
   target_compile_options(${program} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)

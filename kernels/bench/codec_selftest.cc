@@ -115,7 +115,8 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
     place.first_token = first_token;
   }
   const auto compare_larder = [&](const char* name,
-                                  const std::shared_ptr<const LarderProfile>& with) {
+                                  const std::shared_ptr<const LarderProfile>& with,
+                                  uint32_t split_tokens) {
     const auto on_device = [&](size_t plane, std::span<const std::vector<uint8_t>> levels,
                                const std::vector<uint8_t>& expected) {
 #if defined(LARDER_CODEC_CUDA)
@@ -125,14 +126,13 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
           DecodeLarderOnDevice(*with, geometry, chunk.places[plane], levels, decoded);
       test.Check(status.ok(), status.text, std::string(name) + " on the GPU");
       test.Check(decoded == expected, "decodes other values", std::string(name) + " on the GPU");
-      if (!with->HasParameters()) return;
       const auto codec = MakeLarderCodec(with, CpuPath::kScalar);
       Levels runs(levels.size());
       for (uint32_t level = 0; level < runs.size(); ++level) {
         runs[level].resize(codec->LevelBytesMax(geometry, level));
       }
-      const CodecStatus encoded =
-          EncodeLarderOnDevice(*with, geometry, chunk.places[plane], chunk.planes[plane], runs);
+      const CodecStatus encoded = EncodeLarderOnDevice(*with, geometry, chunk.places[plane],
+                                                       chunk.planes[plane], split_tokens, runs);
       test.Check(encoded.ok(), encoded.text, std::string(name) + " on the GPU");
       test.Check(std::equal(runs.begin(), runs.end(), levels.begin(), levels.end()),
                  "encodes other bytes", std::string(name) + " on the GPU");
@@ -141,10 +141,14 @@ void CompareCodecs(const PlaneGeometry& geometry, uint64_t first_token, SelfTest
 #endif
     };
     ComparePaths(
-        name, chunk, [&](CpuPath path) { return MakeLarderCodec(with, path); }, on_device, test);
+        name, chunk, [&](CpuPath path) { return MakeLarderCodec(with, path, split_tokens); },
+        on_device, test);
   };
-  compare_larder("larder with a profile", profile);
-  compare_larder("larder without a profile", LarderProfile::Generic());
+  compare_larder("larder with a profile", profile, 0);
+  compare_larder("larder with a profile and split points", profile, kSplitUnit);
+  compare_larder("larder without a profile", LarderProfile::Generic(), 0);
+  compare_larder("larder without a profile, with split points", LarderProfile::Generic(),
+                 kSplitUnit);
 
   const auto lossless_on_device = [&](size_t plane, std::span<const std::vector<uint8_t>> levels,
                                       const std::vector<uint8_t>& expected) {

@@ -70,7 +70,7 @@ CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
 
 CodecStatus EncodeLarderOnDevice(const LarderProfile& profile, const PlaneGeometry& geometry,
                                  const PlanePlace& place, const std::vector<uint8_t>& elements,
-                                 std::span<std::vector<uint8_t>> levels) {
+                                 uint32_t split_tokens, std::span<std::vector<uint8_t>> levels) {
   const DeviceProfile profile_dev(profile, geometry.head_dim);
   LARDER_RETURN_IF_CODEC_ERROR(StatusOf(profile_dev.error));
   std::vector<DeviceBytes> rooms;
@@ -80,7 +80,7 @@ CodecStatus EncodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
     addresses.push_back(rooms.back().as());
   }
   const DeviceBytes elements_dev(elements);
-  const DeviceBytes workspace_dev(LarderEncodeWorkspaceBytes(geometry));
+  const DeviceBytes workspace_dev(LarderEncodeWorkspaceBytes(geometry, split_tokens));
   std::vector<uint32_t> run_bytes(levels.size());
   const DeviceBytes run_bytes_dev(run_bytes);
   TokenSources from;
@@ -89,7 +89,7 @@ CodecStatus EncodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
   std::vector<WarpEncodeJob> jobs(1);
   LARDER_RETURN_IF_CODEC_ERROR(
       PlanLarderEncode(profile, geometry, place, from, geometry.HeadBytes(), addresses,
-                       run_bytes_dev.as<uint32_t>(), workspace_dev.as(), jobs[0]));
+                       run_bytes_dev.as<uint32_t>(), workspace_dev.as(), jobs[0], split_tokens));
   const DeviceBytes jobs_dev(jobs);
   LARDER_RETURN_IF_CODEC_ERROR(LaunchLarderEncode(profile_dev.view, geometry.element,
                                                   jobs_dev.as<WarpEncodeJob>(), 1, geometry.heads,

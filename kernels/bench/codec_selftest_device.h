@@ -18,11 +18,10 @@ CodecStatus DecodeLarderOnDevice(const LarderProfile& profile, const PlaneGeomet
                                  const PlanePlace& place,
                                  std::span<const std::vector<uint8_t>> levels,
                                  std::vector<uint8_t>& elements);
-// The runs that the GPU encodes: levels.size() of them, each with LevelBytesMax of room. The
-// profile has parameters.
+// The runs that the GPU encodes: levels.size() of them, each with LevelBytesMax of room.
 CodecStatus EncodeLarderOnDevice(const LarderProfile& profile, const PlaneGeometry& geometry,
                                  const PlanePlace& place, const std::vector<uint8_t>& elements,
-                                 std::span<std::vector<uint8_t>> levels);
+                                 uint32_t split_tokens, std::span<std::vector<uint8_t>> levels);
 CodecStatus DecodeLosslessOnDevice(const PlaneGeometry& geometry, const std::vector<uint8_t>& run,
                                    std::vector<uint8_t>& elements);
 

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "kernels/codec/codec_scratch.h"
 #include "kernels/codec/codec_status.h"
@@ -32,6 +33,16 @@ enum class CodecId : uint16_t {
 };
 
 inline constexpr uint32_t kCodecLevelsMax = 4;
+
+// Half-open, in bytes from a run's first.
+struct LevelRange {
+  uint32_t level = 0;
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// In so many steps a reader of parts of runs finds out which.
+inline constexpr uint32_t kNeededSteps = 3;
 
 // Where a level of an encoded plane goes.
 struct LevelOutput {
@@ -61,13 +72,22 @@ class Codec {
                                   CodecScratch& scratch) const = 0;
 
   // Decodes `range` from the first levels.size() levels into `destination`, range.Bytes(geometry)
-  // in the order [head][token][dim]. Tokens that are not filled become zero bytes. Of a run only
-  // header, directory and the streams of the range's heads are read: the rest of `levels[i]` may
-  // be memory that nobody has filled. After an error the destination's contents are unspecified.
+  // in the order [head][token][dim]. Tokens that are not filled become zero bytes. Of the runs only
+  // what FindNeeded names is read: the rest of `levels[i]` may be memory that nobody has filled.
+  // After an error the destination's contents are unspecified.
   virtual CodecStatus DecodePlane(const PlaneGeometry& geometry, const PlanePlace& place,
                                   std::span<const std::span<const uint8_t>> levels,
                                   const PlaneRange& range, std::span<uint8_t> destination,
                                   CodecScratch& scratch) const = 0;
+
+  // Appends to `needed` which bytes of the runs DecodePlane reads for `range`, for a reader that
+  // fetches only these. Where they are is said by others of them, so it asks kNeededSteps times:
+  // before it asks for step n, it fills in what steps 0 to n - 1 named.
+  // kCorrupt when that is damaged; with damaged bytes DecodePlane may read less than was named.
+  virtual CodecStatus FindNeeded(const PlaneGeometry& geometry, const PlanePlace& place,
+                                 std::span<const std::span<const uint8_t>> levels,
+                                 const PlaneRange& range, uint32_t step,
+                                 std::vector<LevelRange>& needed) const;
 
   // Bytes of the plane header in a level's run: those before the head directory.
   // REQUIRES: as LevelBytesMax.
@@ -80,6 +100,13 @@ class Codec {
   CodecStatus CheckDecode(const PlaneGeometry& geometry,
                           std::span<const std::span<const uint8_t>> levels, const PlaneRange& range,
                           std::span<const uint8_t> destination) const;
+  // The part of it that FindNeeded has as well.
+  CodecStatus CheckRange(const PlaneGeometry& geometry,
+                         std::span<const std::span<const uint8_t>> levels,
+                         const PlaneRange& range) const;
+
+  // Appends bytes, if any, to the last range if they follow it.
+  static void AddNeeded(uint32_t level, size_t begin, size_t end, std::vector<LevelRange>& needed);
 };
 
 }  // namespace larder

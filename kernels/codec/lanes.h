@@ -3,7 +3,7 @@
 // kernels is tested on machines without a GPU.
 //
 // In code written against a `Lanes`, what is PerLane differs between lanes and everything else is
-// the same for all of them; the lanes meet in Ballot, ForEachSet, Sum and Sync.
+// the same for all of them; the lanes meet in Ballot, ForEachSet, Sum, Max and Sync.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +60,16 @@ struct CpuLanes {
     return sum;
   }
 
+  // The largest value(lane); every lane gets it.
+  template <typename Value>
+  LARDER_HD static uint32_t Max(Value value) {
+    uint32_t largest = 0;
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      largest = value(lane) > largest ? value(lane) : largest;
+    }
+    return largest;
+  }
+
   // What a lane wrote to memory before, the others read after.
   LARDER_HD static void Sync() {}
 };
@@ -101,6 +111,11 @@ struct WarpLanes {
   template <typename Value>
   __device__ static uint32_t Sum(Value value) {
     return __reduce_add_sync(0xffffffffu, value(Lane()));
+  }
+
+  template <typename Value>
+  __device__ static uint32_t Max(Value value) {
+    return __reduce_max_sync(0xffffffffu, value(Lane()));
   }
 
   __device__ static void Sync() { __syncwarp(); }

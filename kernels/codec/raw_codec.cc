@@ -31,9 +31,7 @@ class RawCodec : public Codec {
                           std::span<const std::span<const uint8_t>> levels, const PlaneRange& range,
                           std::span<uint8_t> destination, CodecScratch&) const override {
     LARDER_RETURN_IF_CODEC_ERROR(CheckDecode(geometry, levels, range, destination));
-    if (levels[0].size() != geometry.PlaneBytes()) {
-      return CorruptCodecBytes("raw plane: not the bytes of the geometry", levels[0].size());
-    }
+    LARDER_RETURN_IF_CODEC_ERROR(CheckSize(geometry, levels[0]));
     const size_t token_bytes = geometry.head_dim * CodecElementBytes(geometry.element);
     const size_t bytes = (range.token_end - range.token_begin) * token_bytes;
     uint8_t* to = destination.data();
@@ -44,6 +42,26 @@ class RawCodec : public Codec {
       to += bytes;
     }
     return {};
+  }
+
+  CodecStatus FindNeeded(const PlaneGeometry& geometry, const PlanePlace&,
+                         std::span<const std::span<const uint8_t>> levels, const PlaneRange& range,
+                         uint32_t step, std::vector<LevelRange>& needed) const override {
+    LARDER_RETURN_IF_CODEC_ERROR(CheckRange(geometry, levels, range));
+    LARDER_RETURN_IF_CODEC_ERROR(CheckSize(geometry, levels[0]));
+    const size_t token_bytes = geometry.head_dim * CodecElementBytes(geometry.element);
+    for (uint32_t head = range.head_begin; head < range.head_end && step == 0; ++head) {
+      const size_t begin = head * geometry.HeadBytes();
+      AddNeeded(0, begin + range.token_begin * token_bytes, begin + range.token_end * token_bytes,
+                needed);
+    }
+    return {};
+  }
+
+ private:
+  static CodecStatus CheckSize(const PlaneGeometry& geometry, std::span<const uint8_t> plane) {
+    if (plane.size() == geometry.PlaneBytes()) return {};
+    return CorruptCodecBytes("raw plane: not the bytes of the geometry", plane.size());
   }
 };
 

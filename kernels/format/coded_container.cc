@@ -110,23 +110,55 @@ std::vector<uint8_t> Assemble(const Manifest& manifest, const ChunkIdentity& ide
   return container;
 }
 
-// Decodes the planes of one container; owns the memory for that.
+// What is read of a container, all of it checked.
+struct Reading {
+  const Codec* codec = nullptr;
+  PlaneGeometry geometry;
+  PlaneRange range;
+  uint32_t levels = 0;
+};
+
+// REQUIRES: CheckContainerPart is OK.
+absl::StatusOr<Reading> PlanReading(const ContainerCodecs& codecs, const ContainerView& view,
+                                    const Manifest& manifest, const Part& wanted, uint32_t levels) {
+  const ChunkIdentity& identity = view.identity();
+  const Codec& codec = codecs.Get(view.codec());
+  const absl::StatusOr<PlaneGeometry> stored =
+      GeometryFor(codec, manifest, identity.part, identity.token_count);
+  if (!stored.ok()) {
+    return absl::DataLossError(absl::StrCat("container: ", stored.status().message()));
+  }
+  Reading reading = {
+      .codec = &codec,
+      .geometry = *stored,
+      .range = PlaneRange::Whole(*stored),
+      .levels = levels == 0 ? view.level_count() : std::min(levels, view.level_count())};
+  reading.range.head_begin = wanted.head_begin - identity.part.head_begin;
+  reading.range.head_end = wanted.head_end - identity.part.head_begin;
+  return reading;
+}
+
+absl::StatusOr<Reading> PlanTokenReading(const ContainerCodecs& codecs, const ContainerView& view,
+                                         const Manifest& manifest, const Part& wanted,
+                                         const TokenRange& tokens, uint32_t levels) {
+  RETURN_IF_ERROR(CheckContainerPart(view, manifest, wanted));
+  ASSIGN_OR_RETURN(Reading reading, PlanReading(codecs, view, manifest, wanted, levels));
+  reading.range.token_begin = tokens.begin;
+  reading.range.token_end = tokens.end;
+  RETURN_IF_ERROR(ToStatus(reading.range.Validate(reading.geometry), "range"));
+  return reading;
+}
+
+// Decodes the planes of one container; owns the memory for that. Only copies are decoded: whoever
+// maps the container may rewrite it meanwhile.
 class PlaneReader {
  public:
-  PlaneReader(const Codec& codec, const ContainerView& view, const PlaneGeometry& geometry,
-              const PlaneRange& range, uint32_t levels)
-      : codec_(codec),
-        view_(view),
-        geometry_(geometry),
-        range_(range),
-        levels_(levels),
-        decoded_(range.Bytes(geometry)) {}
+  PlaneReader(const ContainerView& view, const Reading& reading)
+      : view_(view), reading_(reading), decoded_(reading.range.Bytes(reading.geometry)) {}
 
+  // Copies a plane and sums it in one pass, then decodes what the reading's range names.
   absl::StatusOr<std::span<const uint8_t>> Read(const PlanePlace& place, uint32_t plane) {
-    std::array<std::span<const uint8_t>, kCodecLevelsMax> runs;
-    for (uint32_t level = 0; level < levels_; ++level) {
-      // Copied and summed in one pass, and only the copy is decoded: whoever maps the container may
-      // rewrite it meanwhile.
+    for (uint32_t level = 0; level < reading_.levels; ++level) {
       const std::span<const uint8_t> stored = view_.PlaneBytes(place.layer, plane, level);
       copies_[level].resize(stored.size());
       const uint32_t crc = CopyAndCrc32c(copies_[level].data(), stored, 0);
@@ -136,20 +168,43 @@ class PlaneReader {
                                                 " level ", level, " has CRC32C ", crc,
                                                 ", the table of contents says ", expected));
       }
-      runs[level] = copies_[level];
     }
-    RETURN_IF_ERROR(ToStatus(codec_.DecodePlane(geometry_, place, std::span(runs).first(levels_),
-                                                range_, decoded_, scratch_),
+    return Decode(place, plane);
+  }
+
+  // The same, but copies only what decoding needs.
+  absl::StatusOr<std::span<const uint8_t>> ReadNeeded(const PlanePlace& place, uint32_t plane) {
+    for (uint32_t level = 0; level < reading_.levels; ++level) {
+      copies_[level].resize(view_.PlaneBytes(place.layer, plane, level).size());
+    }
+    for (uint32_t step = 0; step < kNeededSteps; ++step) {
+      std::vector<LevelRange> needed;
+      RETURN_IF_ERROR(ToStatus(reading_.codec->FindNeeded(reading_.geometry, place, Copies(),
+                                                          reading_.range, step, needed),
+                               PlaneName(place.layer, plane)));
+      for (const LevelRange& bytes : needed) {
+        std::memcpy(&copies_[bytes.level][bytes.begin],
+                    &view_.PlaneBytes(place.layer, plane, bytes.level)[bytes.begin],
+                    bytes.end - bytes.begin);
+      }
+    }
+    return Decode(place, plane);
+  }
+
+ private:
+  std::vector<std::span<const uint8_t>> Copies() const {
+    return {copies_.begin(), copies_.begin() + reading_.levels};
+  }
+
+  absl::StatusOr<std::span<const uint8_t>> Decode(const PlanePlace& place, uint32_t plane) {
+    RETURN_IF_ERROR(ToStatus(reading_.codec->DecodePlane(reading_.geometry, place, Copies(),
+                                                         reading_.range, decoded_, scratch_),
                              PlaneName(place.layer, plane)));
     return std::span<const uint8_t>(decoded_);
   }
 
- private:
-  const Codec& codec_;
   const ContainerView& view_;
-  const PlaneGeometry& geometry_;
-  const PlaneRange range_;
-  const uint32_t levels_;
+  const Reading& reading_;
   std::array<std::vector<uint8_t>, kCodecLevelsMax> copies_;
   std::vector<uint8_t> decoded_;
   CodecScratch scratch_;
@@ -172,12 +227,13 @@ absl::string_view ContainerCodecName(ContainerCodec codec) {
   return names[static_cast<size_t>(codec) - 1];
 }
 
-ContainerCodecs::ContainerCodecs(std::shared_ptr<const LarderProfile> profile) {
+ContainerCodecs::ContainerCodecs(std::shared_ptr<const LarderProfile> profile,
+                                 uint32_t split_tokens) {
   const CpuPath path = BestCpuPath();
   if (profile == nullptr) profile = LarderProfile::Generic();
   codecs_.push_back(MakeRawCodec());
   codecs_.push_back(MakeLosslessCodec(path));
-  codecs_.push_back(MakeLarderCodec(std::move(profile), path));
+  codecs_.push_back(MakeLarderCodec(std::move(profile), path, split_tokens));
   codecs_.push_back(MakeCachegenCodec());
   codecs_.push_back(MakeKiviCodec(kKiviBits));
 }
@@ -228,27 +284,63 @@ absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& v
     return ReadRawContainer(view, manifest, wanted, destination, on_layer);
   }
   RETURN_IF_ERROR(CheckContainerRead(view, manifest, wanted, destination));
-  const ChunkIdentity& identity = view.identity();
-  const Codec& codec = codecs.Get(view.codec());
-  const absl::StatusOr<PlaneGeometry> stored =
-      GeometryFor(codec, manifest, identity.part, identity.token_count);
-  if (!stored.ok()) {
-    return absl::DataLossError(absl::StrCat("container: ", stored.status().message()));
-  }
-  const PlaneGeometry& geometry = *stored;
-  levels = levels == 0 ? view.level_count() : std::min(levels, view.level_count());
-  PlaneRange range = PlaneRange::Whole(geometry);
-  range.head_begin = wanted.head_begin - identity.part.head_begin;
-  range.head_end = wanted.head_end - identity.part.head_begin;
-  PlaneReader reader(codec, view, geometry, range, levels);
+  ASSIGN_OR_RETURN(const Reading reading, PlanReading(codecs, view, manifest, wanted, levels));
+  PlaneReader reader(view, reading);
   SegmentCursor<Segment> cursor(destination);
   for (uint16_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {
     for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
       ASSIGN_OR_RETURN(const std::span<const uint8_t> decoded,
-                       reader.Read(PlaceOf(manifest, identity, layer, plane), plane));
+                       reader.Read(PlaceOf(manifest, view.identity(), layer, plane), plane));
       Scatter(decoded, cursor);
     }
     if (on_layer) on_layer(layer);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ContainerRange>> FindContainerTokens(
+    const ContainerCodecs& codecs, const ContainerView& view, const Manifest& manifest,
+    const Part& wanted, const TokenRange& tokens, uint32_t levels, uint32_t step) {
+  ASSIGN_OR_RETURN(const Reading reading,
+                   PlanTokenReading(codecs, view, manifest, wanted, tokens, levels));
+  std::vector<ContainerRange> ranges;
+  for (uint32_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {
+    for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
+      std::vector<std::span<const uint8_t>> runs;
+      for (uint32_t level = 0; level < reading.levels; ++level) {
+        runs.push_back(view.PlaneBytes(layer, plane, level));
+      }
+      std::vector<LevelRange> needed;
+      RETURN_IF_ERROR(
+          ToStatus(reading.codec->FindNeeded(reading.geometry,
+                                             PlaceOf(manifest, view.identity(), layer, plane), runs,
+                                             reading.range, step, needed),
+                   PlaneName(layer, plane)));
+      for (const LevelRange& bytes : needed) {
+        const uint64_t offset = view.Entry(layer, plane, bytes.level).offset;
+        ranges.push_back({offset + bytes.begin, offset + bytes.end});
+      }
+    }
+  }
+  return ranges;
+}
+
+absl::Status ReadContainerTokens(const ContainerCodecs& codecs, const ContainerView& view,
+                                 const Manifest& manifest, const Part& wanted,
+                                 const TokenRange& tokens, uint32_t levels,
+                                 std::span<const Segment> destination) {
+  ASSIGN_OR_RETURN(const Reading reading,
+                   PlanTokenReading(codecs, view, manifest, wanted, tokens, levels));
+  const uint64_t planes = ContainerPlaneCount(manifest, wanted);
+  RETURN_IF_ERROR(CheckSegments(destination, planes * reading.range.Bytes(reading.geometry)));
+  PlaneReader reader(view, reading);
+  SegmentCursor<Segment> cursor(destination);
+  for (uint32_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {
+    for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
+      ASSIGN_OR_RETURN(const std::span<const uint8_t> decoded,
+                       reader.ReadNeeded(PlaceOf(manifest, view.identity(), layer, plane), plane));
+      Scatter(decoded, cursor);
+    }
   }
   return absl::OkStatus();
 }

@@ -23,8 +23,10 @@ absl::string_view ContainerCodecName(ContainerCodec codec);
 // One codec of each kind, on the fastest path of this processor. Immutable, thread-safe.
 class ContainerCodecs {
  public:
-  // `profile` is the model's for codec larder; null: the generic one.
-  explicit ContainerCodecs(std::shared_ptr<const LarderProfile> profile = nullptr);
+  // `profile` is the model's for codec larder; null: the generic one. `split_tokens`: as
+  // MakeLarderCodec has it.
+  explicit ContainerCodecs(std::shared_ptr<const LarderProfile> profile = nullptr,
+                           uint32_t split_tokens = 0);
 
   // REQUIRES: LevelsMax(codec) > 0.
   const Codec& Get(ContainerCodec codec) const { return *codecs_[static_cast<size_t>(codec) - 1]; }
@@ -49,5 +51,33 @@ absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& v
                            const Manifest& manifest, const Part& wanted, uint32_t levels,
                            std::span<const Segment> destination,
                            const LayerCallback& on_layer = nullptr);
+
+// Half-open and not empty.
+struct TokenRange {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+};
+
+// Half-open, in bytes from a container's first.
+struct ContainerRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+// Which bytes of the planes ReadContainerTokens reads, for a reader that fetches only these, and
+// before them header and table of contents. It asks kNeededSteps times; before it asks for step n,
+// what steps 0 to n - 1 named is at its place in view.bytes(). DATA_LOSS and INVALID_ARGUMENT as
+// ReadContainerTokens.
+absl::StatusOr<std::vector<ContainerRange>> FindContainerTokens(
+    const ContainerCodecs& codecs, const ContainerView& view, const Manifest& manifest,
+    const Part& wanted, const TokenRange& tokens, uint32_t levels, uint32_t step);
+
+// As ReadContainer, but of some tokens alone: `destination` is in the order layer, plane, head,
+// token of the range, dim. Planes are not read whole, so their checksums are not looked at: whoever
+// fetched the bytes has to know that they are sound.
+absl::Status ReadContainerTokens(const ContainerCodecs& codecs, const ContainerView& view,
+                                 const Manifest& manifest, const Part& wanted,
+                                 const TokenRange& tokens, uint32_t levels,
+                                 std::span<const Segment> destination);
 
 }  // namespace larder

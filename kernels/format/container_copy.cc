@@ -110,14 +110,19 @@ ContainerHeader MakeContainerHeader(const Manifest& manifest, const ChunkIdentit
   return header;
 }
 
-absl::Status CheckContainerRead(const ContainerView& view, const Manifest& manifest,
-                                const Part& wanted, std::span<const Segment> destination) {
+absl::Status CheckContainerPart(const ContainerView& view, const Manifest& manifest,
+                                const Part& wanted) {
   RETURN_IF_ERROR(manifest.ValidatePart(wanted));
   if (!view.identity().part.Contains(wanted)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "wanted ", ToString(wanted), ", the container holds ", ToString(view.identity().part)));
   }
-  RETURN_IF_ERROR(view.CheckManifest(manifest));
+  return view.CheckManifest(manifest);
+}
+
+absl::Status CheckContainerRead(const ContainerView& view, const Manifest& manifest,
+                                const Part& wanted, std::span<const Segment> destination) {
+  RETURN_IF_ERROR(CheckContainerPart(view, manifest, wanted));
   return CheckSegments(destination, manifest.PayloadBytes(wanted));
 }
 

@@ -19,6 +19,9 @@ uint64_t ContainerBodyOffset(uint32_t entry_count);
 absl::Status CheckContainerWrite(const Manifest& manifest, const ChunkIdentity& identity);
 absl::Status CheckContainerRead(const ContainerView& view, const Manifest& manifest,
                                 const Part& wanted, std::span<const Segment> destination);
+// OK when the container is of the manifest and holds `wanted`.
+absl::Status CheckContainerPart(const ContainerView& view, const Manifest& manifest,
+                                const Part& wanted);
 
 ContainerHeader MakeContainerHeader(const Manifest& manifest, const ChunkIdentity& identity,
                                     ContainerCodec codec, uint32_t level_count,

@@ -92,7 +92,7 @@ struct Input {
   Input(const uint8_t* data, size_t size) {
     geometry.heads = 1 + data[1] % 3;
     geometry.head_dim = (1 + data[2] % 3) * kLanes;
-    geometry.tokens = 1 + data[3] % 24;
+    geometry.tokens = 1 + data[3] % 40;
     geometry.filled_tokens = 1 + data[4] % geometry.tokens;
     place.kind = data[5] % 2 == 0 ? PlaneKind::kKey : PlaneKind::kValue;
     place.first_token = data[5] / 2 % 8;
@@ -122,31 +122,60 @@ CodecStatus Decode(const Input& input, CpuPath path, const PlaneRange& range,
       ->DecodePlane(input.geometry, input.place, input.levels, range, result, scratch);
 }
 
-bool DecodeWarp(const Input& input, std::vector<uint8_t>& result) {
+bool DecodeWarp(const Input& input, const PlaneRange& range, std::vector<uint8_t>& result) {
   const WarpProfile& view = input.model->view;
   const WarpTables tables = view.Tables();
   std::vector<uint32_t> memory(WarpScratch::Bytes(view.head_dim, view.rotation.pairs) / 4);
   const WarpScratch scratch = WarpScratch::In(memory.data(), view.head_dim);
-  const PlaneRange whole = PlaneRange::Whole(input.geometry);
-  result.assign(whole.Bytes(input.geometry), 0);
+  result.assign(range.Bytes(input.geometry), 0);
   TokenDestinations to;
   to.base = result.data();
   to.token_stride = input.geometry.HeadBytes() / input.geometry.tokens;
+  const size_t head_stride = (range.token_end - range.token_begin) * to.token_stride;
   WarpDecodeJob job;
-  Require(PlanLarderDecode(*input.model->profile, input.geometry, input.place, input.levels, whole,
-                           to, input.geometry.HeadBytes(), job)
+  Require(PlanLarderDecode(*input.model->profile, input.geometry, input.place, input.levels, range,
+                           to, head_stride, job)
               .ok(),
           "a decoding is planned");
-  for (uint32_t head = 0; head < input.geometry.heads; ++head) {
+  for (uint32_t head = range.head_begin; head < range.head_end; ++head) {
     WarpHeadDecoder<CpuLanes, CodecElement::kBfloat16> decoder(view, tables, job, scratch);
     if (decoder.Decode(head) != HeadFault::kNone) return false;
   }
   return true;
 }
 
+// The input with nothing but what decoding its range needs.
+Input NeededOf(const Input& input) {
+  Input parts = input;
+  for (size_t level = 0; level < parts.levels.size(); ++level) {
+    std::fill(parts.memory[level].begin(), parts.memory[level].end(), 0xa5a5a5a5u);
+    parts.levels[level] = {reinterpret_cast<const uint8_t*>(parts.memory[level].data()),
+                           input.levels[level].size()};
+  }
+  const auto codec = MakeLarderCodec(input.model->profile, BestCpuPath());
+  for (uint32_t step = 0; step < kNeededSteps; ++step) {
+    std::vector<LevelRange> needed;
+    Require(codec->FindNeeded(input.geometry, input.place, parts.levels, input.range, step, needed)
+                .ok(),
+            "what a range of a sound run needs is found");
+    for (const LevelRange& bytes : needed) {
+      Require(bytes.end <= input.levels[bytes.level].size(), "what is needed is there");
+      std::copy(input.levels[bytes.level].begin() + static_cast<ptrdiff_t>(bytes.begin),
+                input.levels[bytes.level].begin() + static_cast<ptrdiff_t>(bytes.end),
+                reinterpret_cast<uint8_t*>(parts.memory[bytes.level].data()) + bytes.begin);
+    }
+  }
+  return parts;
+}
+
 void CheckRange(const Input& input, std::span<const uint8_t> whole) {
   std::vector<uint8_t> part;
-  Require(Decode(input, BestCpuPath(), input.range, part).ok(), "a range of a sound run decodes");
+  const Input needed = NeededOf(input);
+  Require(Decode(needed, BestCpuPath(), input.range, part).ok(),
+          "a range of a sound run decodes from what it needs");
+  std::vector<uint8_t> of_lanes;
+  Require(DecodeWarp(needed, input.range, of_lanes) && of_lanes == part,
+          "the lanes decode the same from it");
   const size_t token_bytes = input.geometry.HeadBytes() / input.geometry.tokens;
   const size_t bytes = (input.range.token_end - input.range.token_begin) * token_bytes;
   for (uint32_t head = input.range.head_begin; head < input.range.head_end; ++head) {
@@ -160,10 +189,10 @@ void CheckRange(const Input& input, std::span<const uint8_t> whole) {
 }
 
 // What was decoded, encoded again: all paths write the same bytes, and they decode.
-void CheckEncode(const Input& input, std::span<const uint8_t> plane) {
+void CheckEncode(const Input& input, std::span<const uint8_t> plane, uint32_t split_tokens) {
   std::vector<std::vector<uint8_t>> first;
   for (const CpuPath path : AvailableCpuPaths()) {
-    const std::unique_ptr<Codec> codec = MakeLarderCodec(input.model->profile, path);
+    const auto codec = MakeLarderCodec(input.model->profile, path, split_tokens);
     std::vector<std::vector<uint8_t>> runs(2);
     std::vector<LevelOutput> outputs(2);
     for (uint32_t level = 0; level < 2; ++level) {
@@ -202,11 +231,25 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(Decode(input, path, whole, decoded).code == status.code, "all paths agree");
     Require(!status.ok() || decoded == expected, "all paths decode the same values");
   }
-  Require(DecodeWarp(input, decoded) == status.ok(), "the lanes agree");
+  Require(DecodeWarp(input, whole, decoded) == status.ok(), "the lanes agree");
   Require(!status.ok() || decoded == expected, "the lanes decode the same values");
+  for (uint32_t step = 0; step < kNeededSteps; ++step) {
+    // Of damaged runs too: what is named lies within them.
+    std::vector<LevelRange> needed;
+    const auto codec = MakeLarderCodec(input.model->profile, BestCpuPath());
+    if (!codec->FindNeeded(input.geometry, input.place, input.levels, input.range, step, needed)
+             .ok()) {
+      continue;
+    }
+    for (const LevelRange& bytes : needed) {
+      Require(bytes.begin < bytes.end, "what is needed is something");
+      Require(bytes.end <= input.levels[bytes.level].size(), "what is needed is there");
+    }
+  }
   if (status.ok()) {
     CheckRange(input, expected);
-    CheckEncode(input, expected);
+    CheckEncode(input, expected, 0);
+    CheckEncode(input, expected, kSplitUnit);
   }
   return 0;
 }

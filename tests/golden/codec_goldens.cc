@@ -40,6 +40,12 @@ std::vector<LarderGolden> LarderGoldens() {
        kLarderGoldenProfile,
        kGeometry,
        {.layer = 1, .kind = PlaneKind::kValue, .first_token = 4096}},
+      {"larder_generic", "", kGeometry, {.kind = PlaneKind::kKey}, /*split_tokens=*/16},
+      {"larder_keys",
+       kLarderGoldenProfile,
+       kGeometry,
+       {.kind = PlaneKind::kKey},
+       /*split_tokens=*/16},
   };
 }
 

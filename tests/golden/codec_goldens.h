@@ -32,12 +32,19 @@ struct DamagedCodecGolden {
 };
 
 // The larder codec: NAME_level0.bin to NAME_level3.bin of plane_bfloat16.bin, and what the first
-// ones decode to, NAME_decoded1.bin to NAME_decoded4.bin.
+// ones decode to, NAME_decoded1.bin to NAME_decoded4.bin. With split points the base level is
+// NAME_split_level0.bin, and all else is the same.
 struct LarderGolden {
   std::string name;
   std::string profile_file;  // empty: the generic profile
   PlaneGeometry geometry;
   PlanePlace place;
+  uint32_t split_tokens = 0;
+
+  std::string LevelFile(uint32_t level) const {
+    const char* const kind = level == 0 && split_tokens != 0 ? "_split_level" : "_level";
+    return name + kind + std::to_string(level) + ".bin";
+  }
 };
 inline constexpr const char* kLarderGoldenProfile = "larder_profile.bin";
 

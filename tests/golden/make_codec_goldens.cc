@@ -68,12 +68,12 @@ void WriteLarderGoldens(const std::filesystem::path& directory) {
       std::printf("%s does not parse\n", golden.profile_file.c_str());
       return;
     }
-    const std::unique_ptr<Codec> codec = MakeLarderCodec(profile, CpuPath::kScalar);
+    const std::unique_ptr<Codec> codec =
+        MakeLarderCodec(profile, CpuPath::kScalar, golden.split_tokens);
     const Bytes plane = Keep(directory / "plane_bfloat16.bin", {});
     Runs runs = EncodeLevels(*codec, golden.geometry, golden.place, plane, kLarderLevels);
     for (uint32_t level = 0; level < kLarderLevels; ++level) {
-      const std::string number = std::to_string(level);
-      runs[level] = Keep(directory / (golden.name + "_level" + number + ".bin"), runs[level]);
+      runs[level] = Keep(directory / golden.LevelFile(level), runs[level]);
     }
     for (uint32_t levels = 1; levels <= kLarderLevels; ++levels) {
       Bytes decoded;

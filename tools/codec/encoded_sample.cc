@@ -34,12 +34,13 @@ absl::Status BadFile(absl::string_view what) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(
-    const std::string& name, std::shared_ptr<const LarderProfile> profile) {
+absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(const std::string& name,
+                                                       std::shared_ptr<const LarderProfile> profile,
+                                                       uint32_t split_tokens) {
   const CpuPath path = BestCpuPath();
   if (name == "raw") return MakeRawCodec();
   if (name == "lossless") return MakeLosslessCodec(path);
-  if (name == "larder") return MakeLarderCodec(std::move(profile), path);
+  if (name == "larder") return MakeLarderCodec(std::move(profile), path, split_tokens);
   if (name == "cachegen") return MakeCachegenCodec();
   if (name == "kivi2") return MakeKiviCodec(2);
   if (name == "kivi4") return MakeKiviCodec(4);

@@ -20,9 +20,11 @@ namespace larder {
 
 inline constexpr char kCodecNames[] = "raw, lossless, larder, cachegen, kivi2, kivi4";
 
-// The larder codec takes the profile; INVALID_ARGUMENT names an unknown codec.
-absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(
-    const std::string& name, std::shared_ptr<const LarderProfile> profile);
+// The larder codec takes the profile and the tokens between split points; INVALID_ARGUMENT names an
+// unknown codec.
+absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(const std::string& name,
+                                                       std::shared_ptr<const LarderProfile> profile,
+                                                       uint32_t split_tokens = 0);
 
 // The generic profile when `path` is empty.
 absl::StatusOr<std::shared_ptr<const LarderProfile>> LoadProfile(const std::string& path);

@@ -25,6 +25,7 @@ struct Flags {
   std::vector<std::string> samples;
   std::vector<std::string> codecs = {"lossless", "larder", "cachegen", "kivi2", "kivi4"};
   uint32_t levels = kCodecLevelsMax;
+  uint32_t split_tokens = 0;
   bool json = false;
   ProfileOptions profile_options;
 };
@@ -35,7 +36,7 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
 
 absl::Status Encode(const Flags& flags) {
   ASSIGN_OR_RETURN(const auto profile, LoadProfile(flags.profile));
-  ASSIGN_OR_RETURN(const auto codec, MakeCodecByName(flags.codec, profile));
+  ASSIGN_OR_RETURN(const auto codec, MakeCodecByName(flags.codec, profile, flags.split_tokens));
   ASSIGN_OR_RETURN(const Sample sample, LoadSample(flags.input, /*with_queries=*/false));
   ASSIGN_OR_RETURN(const EncodedSample encoded, EncodeSample(sample, flags.codec, *codec));
   return WriteFileBytes(flags.output, SerializeEncodedSample(encoded));
@@ -150,6 +151,8 @@ int Run(int argc, char** argv) {
   DeclareFiles(encode, "The sample's .json file", flags);
   DeclareProfile(encode, flags);
   encode->add_option("--codec", flags.codec, kCodecNames)->capture_default_str();
+  encode->add_option("--split-tokens", flags.split_tokens,
+                     "Codec larder: so many tokens between split points (0: none)");
   CLI::App* decode = app.add_subcommand("decode", "Back to planes, as the sample's .kv file");
   DeclareFiles(decode, "What encode wrote", flags);
   DeclareProfile(decode, flags);

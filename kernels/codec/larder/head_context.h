@@ -18,6 +18,7 @@ struct HeadContext {
   CpuPath path = CpuPath::kScalar;
   const PlaneGeometry* geometry = nullptr;
   const PlanePlace* place = nullptr;
+  uint32_t split_tokens = 0;  // that an encoder puts between split points; 0: it puts none
 
   // Values are not rotated, and a profile without a rotation leaves keys as they are.
   bool Rotates() const {
@@ -31,6 +32,7 @@ struct HeadContext {
     shape.head_dim = geometry->head_dim;
     shape.tokens = geometry->filled_tokens;
     shape.exact_tokens = ExactTokens(place->first_token, shape.tokens);
+    shape.split_tokens = SplitTokens(split_tokens, shape.tokens);
     if (Rotates()) {
       profile->rotation().SetView(place->first_token, &shape.rotation);
     }

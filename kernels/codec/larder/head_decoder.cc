@@ -8,17 +8,19 @@
 
 namespace larder {
 
-HeadDecoder::HeadDecoder(const HeadContext& context, uint32_t digit_levels, const PlaneRange& range,
-                         CodecScratch& scratch)
+HeadDecoder::HeadDecoder(const HeadContext& context, const HeadSizes& sizes, uint32_t digit_levels,
+                         const PlaneRange& range, CodecScratch& scratch)
     : context_(context),
       digit_levels_(digit_levels),
       range_(range),
-      kernels_(&GetRowKernels(context.path)) {
+      kernels_(&GetRowKernels(context.path)),
+      shape_(context.Shape()),
+      sizes_(sizes),
+      segments_(SegmentsOf(sizes, range)) {
   ScratchCutter measure(nullptr);
   CutScratch(measure);
   ScratchCutter cutter(scratch.Take(measure.bytes()).data());
   CutScratch(cutter);
-  shape_ = context_.Shape();
 }
 
 void HeadDecoder::CutScratch(ScratchCutter& cutter) {
@@ -29,14 +31,18 @@ void HeadDecoder::CutScratch(ScratchCutter& cutter) {
 }
 
 CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head& result) const {
-  std::span<const uint8_t> stream;
   LARDER_RETURN_IF_CODEC_ERROR(
-      RunView::FindHead(run, sizeof(LarderRunHeader), context_.geometry->heads, head, stream));
-  if (static_cast<size_t>(stream.data() - run.data()) % kStreamAlignment != 0) {
-    return CorruptCodecBytes(HeadFaultText(HeadFault::kDirectory), head);
+      FindHead(run, context_.geometry->heads, head, sizes_, &result.stream, &result.layout));
+  if (ReadsEnd(sizes_, result.layout, range_) &&
+      !EndsInZeros(result.stream.data(), static_cast<uint32_t>(result.stream.size()),
+                   result.layout)) {
+    return CorruptCodecBytes(HeadFaultText(HeadFault::kTrailing), head);
   }
-  LARDER_RETURN_IF_CODEC_ERROR(ParseHeadStream(stream, shape_, &result.stream));
-  switch (result.stream.mode) {
+  return FillParameters(head, result);
+}
+
+CodecStatus HeadDecoder::FillParameters(uint32_t head, Head& result) const {
+  switch (result.layout.mode) {
     case HeadMode::kRaw:
       break;
     case HeadMode::kProfile:
@@ -47,7 +53,7 @@ CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head
       break;
     case HeadMode::kInline: {
       InlineParameters parameters;
-      parameters.Load(shape_.head_dim, result.stream.parameters.data());
+      parameters.Load(shape_.head_dim, result.stream.data() + result.layout.parameters);
       return parameters.Expand(shape_.head_dim, context_.profile->family(), &result.parameters);
     }
   }
@@ -56,7 +62,7 @@ CodecStatus HeadDecoder::Parse(std::span<const uint8_t> run, uint32_t head, Head
 
 CodecStatus HeadDecoder::FindDigits(std::span<const std::span<const uint8_t>> levels, uint32_t head,
                                     Head& result) const {
-  const bool raw = result.stream.mode == HeadMode::kRaw;
+  const bool raw = result.layout.mode == HeadMode::kRaw;
   const size_t expected = raw ? 0 : shape_.BlocksOfDigits() * kLanes;
   for (uint32_t level = 0; level < digit_levels_; ++level) {
     std::span<const uint8_t> stream;
@@ -71,14 +77,23 @@ CodecStatus HeadDecoder::FindDigits(std::span<const std::span<const uint8_t>> le
 }
 
 CodecStatus HeadDecoder::DecodeBase(std::span<const Head> heads) const {
-  std::array<StreamToDecode, kHeadsTogether> streams;
+  std::array<StreamToDecode, kHeadsTogether * kSegmentsMax> streams;
   size_t count = 0;
   for (const Head& head : heads) {
-    if (head.stream.mode != HeadMode::kRaw) {
-      const std::span<const uint8_t> tables(head.parameters.base_table);
-      streams[count++] = {head.stream.coded,
-                          {context_.profile->family().base_decode(), tables.first(shape_.head_dim)},
-                          head.base};
+    if (head.layout.mode == HeadMode::kRaw) continue;
+    const std::span<const uint8_t> tables(head.parameters.base_table);
+    const DecodeModel model = {context_.profile->family().base_decode(),
+                               tables.first(shape_.head_dim)};
+    for (uint32_t segment = segments_.begin; segment < segments_.end; ++segment) {
+      HeadPoint from, to;
+      if (!FindSegment(head.stream.data(), sizes_, head.layout, segment, &from, &to)) {
+        return CorruptCodecBytes(HeadFaultText(HeadFault::kSplit), head.layout.splits);
+      }
+      streams[count++] = {head.stream.subspan(from.words, to.words - from.words), model,
+                          head.base.subspan(size_t{from.token} * shape_.head_dim,
+                                            size_t{to.token - from.token} * shape_.head_dim),
+                          head.stream.data() + from.states,
+                          to.states == 0 ? nullptr : head.stream.data() + to.states};
     }
   }
   return DecodeStreams(context_.path, std::span(streams).first(count));
@@ -92,17 +107,26 @@ CodecStatus HeadDecoder::WriteElements(const Head& head, uint8_t* destination) c
     std::memset(destination + (empty_begin - range_.token_begin) * row_bytes, 0,
                 (range_.token_end - empty_begin) * row_bytes);
   }
-  const bool raw = head.stream.mode == HeadMode::kRaw;
+  const bool raw = head.layout.mode == HeadMode::kRaw;
   if (!raw && range_.token_begin < filled_end) {
     ReconstructHead(*kernels_, shape_, head.base.data(), head.digits, digit_levels_,
                     head.parameters, range_.token_begin, filled_end, destination);
   }
   const uint32_t exact_end = std::min(range_.token_end, raw ? shape_.tokens : shape_.exact_tokens);
   if (range_.token_begin < exact_end) {
-    std::memcpy(destination, head.stream.exact.data() + range_.token_begin * row_bytes,
+    std::memcpy(destination,
+                head.stream.data() + head.layout.exact + range_.token_begin * row_bytes,
                 (exact_end - range_.token_begin) * row_bytes);
   }
-  return ApplyPatches(head.stream, shape_, range_.token_begin, filled_end, destination);
+  for (uint32_t segment = segments_.begin; !raw && segment < segments_.end; ++segment) {
+    HeadPoint from, to;
+    if (!FindSegment(head.stream.data(), sizes_, head.layout, segment, &from, &to)) {
+      return CorruptCodecBytes(HeadFaultText(HeadFault::kSplit), head.layout.splits);
+    }
+    LARDER_RETURN_IF_CODEC_ERROR(ApplyPatches(head.stream.data(), head.layout, shape_, from, to,
+                                              range_.token_begin, filled_end, destination));
+  }
+  return {};
 }
 
 CodecStatus HeadDecoder::Decode(std::span<const std::span<const uint8_t>> levels,

@@ -18,10 +18,9 @@ inline constexpr uint32_t kHeadsTogether = 2;
 // Not thread-safe; uses the scratch memory until it is destroyed.
 class HeadDecoder {
  public:
-  HeadDecoder(const HeadContext& context, uint32_t digit_levels, const PlaneRange& range,
-              CodecScratch& scratch);
-
-  const HeadShape& shape() const { return shape_; }
+  // `sizes` are those of the run's heads.
+  HeadDecoder(const HeadContext& context, const HeadSizes& sizes, uint32_t digit_levels,
+              const PlaneRange& range, CodecScratch& scratch);
 
   // Decodes the range's tokens of `count` heads from `first_head` on.
   // REQUIRES: count <= kHeadsTogether; `levels` holds the base and the digit levels.
@@ -30,7 +29,8 @@ class HeadDecoder {
 
  private:
   struct Head {
-    HeadStream stream;
+    std::span<const uint8_t> stream;
+    HeadLayout layout;
     HeadParameters parameters;
     std::span<uint8_t> base;
     DigitStreams digits = {};
@@ -40,6 +40,7 @@ class HeadDecoder {
   CodecStatus Parse(std::span<const uint8_t> run, uint32_t head, Head& result) const;
   CodecStatus FindDigits(std::span<const std::span<const uint8_t>> levels, uint32_t head,
                          Head& result) const;
+  CodecStatus FillParameters(uint32_t head, Head& result) const;
   CodecStatus DecodeBase(std::span<const Head> heads) const;
   CodecStatus WriteElements(const Head& head, uint8_t* destination) const;
 
@@ -48,6 +49,8 @@ class HeadDecoder {
   PlaneRange range_;
   const RowKernels* kernels_;
   HeadShape shape_;
+  HeadSizes sizes_;
+  SegmentRange segments_;  // those that the range is in
   std::array<Head, kHeadsTogether> heads_;
 };
 

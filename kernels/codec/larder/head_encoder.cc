@@ -15,12 +15,11 @@ size_t BaseStreamBytesMax(const PlaneGeometry& geometry) {
 }
 
 HeadEncoder::HeadEncoder(const HeadContext& context, CodecScratch& scratch)
-    : context_(context), kernels_(&GetRowKernels(context.path)) {
+    : context_(context), kernels_(&GetRowKernels(context.path)), shape_(context.Shape()) {
   ScratchCutter measure(nullptr);
   CutScratch(measure);
   ScratchCutter cutter(scratch.Take(measure.bytes()).data());
   CutScratch(cutter);
-  shape_ = context_.Shape();
 }
 
 void HeadEncoder::CutScratch(ScratchCutter& cutter) {
@@ -33,6 +32,8 @@ void HeadEncoder::CutScratch(ScratchCutter& cutter) {
   counts_ = cutter.Cut<SymbolCounts>(Inline() ? dim : 0);
   symbol_counts_ = cutter.Cut<int16_t>(Inline() ? dim * kSymbolsMax : 0);
   coded_room_ = cutter.Cut<uint8_t>(StreamBytesMax(tokens * groups));
+  points_ = cutter.Cut<StreamPoint>(shape_.Sizes().Splits());
+  splits_ = cutter.Cut<LarderSplit>(shape_.Sizes().Splits());
   stored_parameters_ =
       cutter.Cut<uint8_t>(Inline() ? InlineParameterBytes(context_.geometry->head_dim) : 0);
   patch_indices_ = cutter.Cut<uint32_t>(tokens * dim);
@@ -159,6 +160,19 @@ void HeadEncoder::CollectPatches() {
   }
 }
 
+std::span<const uint8_t> HeadEncoder::WriteSplits() {
+  const uint32_t* const patches_end = patch_indices_.data() + patch_count_;
+  for (size_t i = 0; i < points_.size(); ++i) {
+    const uint32_t first = static_cast<uint32_t>(i + 1) * shape_.split_tokens * shape_.head_dim;
+    LarderSplit& split = splits_[i];
+    split.patches = static_cast<uint32_t>(
+        patches_end - std::lower_bound<const uint32_t*>(patch_indices_.data(), patches_end, first));
+    split.words = points_[i].words;
+    std::memcpy(split.states.data(), points_[i].states, split.states.size());
+  }
+  return {reinterpret_cast<const uint8_t*>(splits_.data()), splits_.size_bytes()};
+}
+
 size_t HeadEncoder::WriteBase(std::span<uint8_t> room) {
   const size_t element_bytes = CodecElementBytes(shape_.element);
   HeadStream parts;
@@ -168,7 +182,10 @@ size_t HeadEncoder::WriteBase(std::span<uint8_t> room) {
   const std::span<const uint8_t> tables(parameters_.base_table);
   const EncodeModel model = {context_.profile->family().base_encode(),
                              tables.first(shape_.head_dim)};
-  parts.coded = coded_room_.last(EncodeStream(context_.path, model, symbols_.base, coded_room_));
+  const StreamSplits splits = {size_t{shape_.split_tokens} * shape_.head_dim, points_};
+  parts.coded =
+      coded_room_.last(EncodeStream(context_.path, model, symbols_.base, coded_room_, splits));
+  parts.splits = WriteSplits();
   parts.parameters = stored_parameters_;
   parts.exact = {elements_, shape_.exact_tokens * shape_.RowBytes()};
   parts.patch_elements = patch_elements_.first(patch_count_ * element_bytes);

@@ -9,6 +9,7 @@
 #include "kernels/codec/larder/head_context.h"
 #include "kernels/codec/larder/head_stream.h"
 #include "kernels/codec/larder/inline_parameters.h"
+#include "kernels/codec/rans/rans.h"
 
 namespace larder {
 
@@ -30,6 +31,8 @@ class HeadEncoder {
 
  private:
   void CutScratch(ScratchCutter& cutter);
+  // The stored form of points_.
+  std::span<const uint8_t> WriteSplits();
   bool Inline() const { return !context_.profile->HasParameters(); }
 
   // Steps and means of the head's own values.
@@ -57,6 +60,8 @@ class HeadEncoder {
   std::span<SymbolCounts> counts_;    // [channel]
   std::span<int16_t> symbol_counts_;  // [channel][symbol]
   std::span<uint8_t> coded_room_;
+  std::span<StreamPoint> points_;
+  std::span<LarderSplit> splits_;
   std::span<uint8_t> stored_parameters_;
   std::span<uint32_t> patch_indices_;
   std::span<uint8_t> patch_elements_;

@@ -8,6 +8,7 @@
 #include "kernels/codec/geometry.h"
 #include "kernels/codec/host_device.h"
 #include "kernels/codec/larder/larder_format.h"
+#include "kernels/codec/rans/rans_format.h"
 
 namespace larder {
 
@@ -23,6 +24,7 @@ enum class HeadFault : uint32_t {
   kCoded = 7,      // the entropy-coded stream ends early, late or in another state
   kPatch = 8,      // indices do not ascend, or leave the coded tokens
   kDigits = 9,     // a refinement stream has another size
+  kSplit = 10,     // points do not ascend, or leave the stream
 };
 
 // The text of a fault for a CodecStatus.
@@ -34,7 +36,10 @@ struct HeadSizes {
   uint32_t element_bytes = 0;
   uint32_t tokens = 0;  // filled
   uint32_t exact_tokens = 0;
+  uint32_t split_tokens = 0;  // between split points; 0: there are none
 
+  // Split points of a head that is not raw.
+  LARDER_HD uint32_t Splits() const { return split_tokens == 0 ? 0 : (tokens - 1) / split_tokens; }
   LARDER_HD uint32_t RowBytes() const { return head_dim * element_bytes; }
   LARDER_HD uint32_t Groups() const { return head_dim / kLanes; }
   LARDER_HD uint32_t DigitStreamBytes() const {
@@ -55,9 +60,24 @@ LARDER_HD constexpr uint32_t ExactTokens(uint64_t first_token, uint32_t filled_t
   return exact < filled_tokens ? exact : filled_tokens;
 }
 
+// What an encoder that is asked for `split_tokens` puts between split points; 0: it has none to
+// put.
+constexpr uint32_t SplitTokens(uint32_t split_tokens, uint32_t filled_tokens) {
+  return split_tokens < filled_tokens ? split_tokens : 0;
+}
+
+// The tokens between split points that a run's header names; false when version and fields do not
+// belong together.
+LARDER_HD inline bool FindSplitTokens(const LarderRunHeader& header, HeadSizes* sizes) {
+  sizes->split_tokens = header.split_units * kSplitUnit;
+  const uint32_t version = sizes->Splits() == 0 ? kLarderRunVersion : kLarderSplitVersion;
+  return header.version == version && (header.split_units == 0) == (sizes->Splits() == 0);
+}
+
 // Offsets from the stream's first byte.
 struct HeadLayout {
   HeadMode mode = HeadMode::kRaw;
+  uint32_t splits = 0;
   uint32_t patch_count = 0;
   uint32_t patch_indices = 0;
   uint32_t coded = 0;
@@ -69,6 +89,7 @@ struct HeadLayout {
   uint32_t end = 0;  // of the parts
 };
 
+// Reads the head's header alone.
 LARDER_HD inline HeadFault FindHeadLayout(const uint8_t* stream, uint32_t stream_bytes,
                                           const HeadSizes& sizes, HeadLayout* layout) {
   LarderHeadHeader header;
@@ -81,15 +102,22 @@ LARDER_HD inline HeadFault FindHeadLayout(const uint8_t* stream, uint32_t stream
   layout->mode = static_cast<HeadMode>(header.mode);
   const bool raw = layout->mode == HeadMode::kRaw;
   if (raw && (header.coded_bytes | header.patch_count) != 0) return HeadFault::kMode;
+  if (!raw && (header.coded_bytes < kStateBytes || header.coded_bytes % kWordBytes != 0)) {
+    return HeadFault::kCoded;
+  }
 
+  const uint32_t split_bytes =
+      raw ? 0 : sizes.Splits() * static_cast<uint32_t>(sizeof(LarderSplit));
   const uint32_t parameter_bytes =
       layout->mode == HeadMode::kInline ? InlineParameterBytes(sizes.head_dim) : 0;
   layout->exact_bytes = (raw ? sizes.tokens : sizes.exact_tokens) * sizes.RowBytes();
-  const uint64_t end = sizeof(header) + header.patch_count * uint64_t{4 + sizes.element_bytes} +
+  const uint64_t end = sizeof(header) + split_bytes +
+                       header.patch_count * uint64_t{4 + sizes.element_bytes} +
                        uint64_t{header.coded_bytes} + parameter_bytes + layout->exact_bytes;
   if (end > stream_bytes) return HeadFault::kParts;
   layout->patch_count = header.patch_count;
-  layout->patch_indices = static_cast<uint32_t>(sizeof(header));
+  layout->splits = static_cast<uint32_t>(sizeof(header));
+  layout->patch_indices = layout->splits + split_bytes;
   layout->coded = layout->patch_indices + 4 * header.patch_count;
   layout->coded_bytes = header.coded_bytes;
   layout->parameters = layout->coded + header.coded_bytes;
@@ -97,11 +125,16 @@ LARDER_HD inline HeadFault FindHeadLayout(const uint8_t* stream, uint32_t stream
   layout->patch_elements = layout->exact + layout->exact_bytes;
   layout->end = static_cast<uint32_t>(end);
 
-  if (stream_bytes - layout->end >= kStreamAlignment) return HeadFault::kTrailing;
-  for (uint32_t i = layout->end; i < stream_bytes; ++i) {
-    if (stream[i] != 0) return HeadFault::kTrailing;
+  return stream_bytes - layout->end < kStreamAlignment ? HeadFault::kNone : HeadFault::kTrailing;
+}
+
+// Whether what follows the parts is zero.
+LARDER_HD inline bool EndsInZeros(const uint8_t* stream, uint32_t stream_bytes,
+                                  const HeadLayout& layout) {
+  for (uint32_t i = layout.end; i < stream_bytes; ++i) {
+    if (stream[i] != 0) return false;
   }
-  return HeadFault::kNone;
+  return true;
 }
 
 }  // namespace larder

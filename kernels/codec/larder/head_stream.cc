@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/codec/larder/head_layout.h"
 #include "kernels/codec/run_layout.h"
 
 namespace larder {
@@ -40,31 +39,29 @@ const char* HeadFaultText(HeadFault fault) {
       return "head: patch index";
     case HeadFault::kDigits:
       return "digits: size of a head's stream";
+    case HeadFault::kSplit:
+      return "head: split points";
   }
   return "unknown fault";
 }
 
-CodecStatus ParseHeadStream(std::span<const uint8_t> stream, const HeadShape& shape,
-                            HeadStream* result) {
-  HeadLayout layout;
-  const HeadFault fault =
-      FindHeadLayout(stream.data(), static_cast<uint32_t>(stream.size()), shape.Sizes(), &layout);
-  if (fault != HeadFault::kNone) {
-    return CorruptCodecBytes(HeadFaultText(fault), 0);
+CodecStatus FindHead(std::span<const uint8_t> run, uint32_t heads, uint32_t head,
+                     const HeadSizes& sizes, std::span<const uint8_t>* stream, HeadLayout* layout) {
+  LARDER_RETURN_IF_CODEC_ERROR(
+      RunView::FindHead(run, sizeof(LarderRunHeader), heads, head, *stream));
+  if (static_cast<size_t>(stream->data() - run.data()) % kStreamAlignment != 0) {
+    return CorruptCodecBytes(HeadFaultText(HeadFault::kDirectory), head);
   }
-  result->mode = layout.mode;
-  result->patch_indices = stream.subspan(layout.patch_indices, layout.patch_count * 4);
-  result->coded = stream.subspan(layout.coded, layout.coded_bytes);
-  result->parameters = stream.subspan(layout.parameters, layout.exact - layout.parameters);
-  result->exact = stream.subspan(layout.exact, layout.exact_bytes);
-  result->patch_elements =
-      stream.subspan(layout.patch_elements, layout.end - layout.patch_elements);
+  const HeadFault fault =
+      FindHeadLayout(stream->data(), static_cast<uint32_t>(stream->size()), sizes, layout);
+  if (fault != HeadFault::kNone) return CorruptCodecBytes(HeadFaultText(fault), head);
   return {};
 }
 
 size_t HeadStreamBytes(const HeadStream& parts) {
-  return AlignStream(sizeof(LarderHeadHeader) + parts.patch_indices.size() + parts.coded.size() +
-                     parts.parameters.size() + parts.exact.size() + parts.patch_elements.size());
+  return AlignStream(sizeof(LarderHeadHeader) + parts.splits.size() + parts.patch_indices.size() +
+                     parts.coded.size() + parts.parameters.size() + parts.exact.size() +
+                     parts.patch_elements.size());
 }
 
 void WriteHeadStream(const HeadStream& parts, std::span<uint8_t> room) {
@@ -74,6 +71,7 @@ void WriteHeadStream(const HeadStream& parts, std::span<uint8_t> room) {
   header.patch_count = static_cast<uint32_t>(parts.patch_indices.size() / sizeof(uint32_t));
   std::memcpy(room.data(), &header, sizeof(header));
   uint8_t* to = room.data() + sizeof(header);
+  to = Put(parts.splits, to);
   to = Put(parts.patch_indices, to);
   to = Put(parts.coded, to);
   to = Put(parts.parameters, to);
@@ -82,22 +80,21 @@ void WriteHeadStream(const HeadStream& parts, std::span<uint8_t> room) {
   std::fill(to, room.data() + HeadStreamBytes(parts), uint8_t{0});
 }
 
-CodecStatus ApplyPatches(const HeadStream& parts, const HeadShape& shape, uint32_t token_begin,
+CodecStatus ApplyPatches(const uint8_t* stream, const HeadLayout& layout, const HeadShape& shape,
+                         const HeadPoint& from, const HeadPoint& to, uint32_t token_begin,
                          uint32_t token_end, uint8_t* elements) {
   const size_t element_bytes = CodecElementBytes(shape.element);
-  const size_t count = parts.patch_indices.size() / sizeof(uint32_t);
-  const uint32_t end = shape.tokens * shape.head_dim;
-  uint32_t lowest = shape.exact_tokens * shape.head_dim;
-  for (size_t patch = 0; patch < count; ++patch) {
-    const uint32_t index = LoadU32(parts.patch_indices.data() + patch * sizeof(uint32_t));
-    if (index < lowest || index >= end) {
-      return CorruptCodecBytes(HeadFaultText(HeadFault::kPatch),
-                               sizeof(LarderHeadHeader) + 4 * patch);
+  uint32_t lowest = std::max(from.token, shape.exact_tokens) * shape.head_dim;
+  for (size_t patch = from.patch; patch < to.patch; ++patch) {
+    const size_t at = layout.patch_indices + patch * sizeof(uint32_t);
+    const uint32_t index = LoadU32(stream + at);
+    if (index < lowest || index >= to.token * shape.head_dim) {
+      return CorruptCodecBytes(HeadFaultText(HeadFault::kPatch), at);
     }
     lowest = index + 1;
     if (index >= token_begin * shape.head_dim && index < token_end * shape.head_dim) {
       std::memcpy(elements + (index - token_begin * shape.head_dim) * element_bytes,
-                  parts.patch_elements.data() + patch * element_bytes, element_bytes);
+                  stream + layout.patch_elements + patch * element_bytes, element_bytes);
     }
   }
   return {};

@@ -24,11 +24,13 @@ struct HeadShape {
   uint32_t head_dim = 0;
   uint32_t tokens = 0;        // filled
   uint32_t exact_tokens = 0;  // the first of them, which are not quantised
+  uint32_t split_tokens = 0;  // between split points; 0: there are none
   RotationView rotation;      // or none
 
   size_t BlocksOfDigits() const { return DigitBlocks(size_t{tokens} * (head_dim / kLanes)); }
   HeadSizes Sizes() const {
-    return {head_dim, static_cast<uint32_t>(CodecElementBytes(element)), tokens, exact_tokens};
+    return {head_dim, static_cast<uint32_t>(CodecElementBytes(element)), tokens, exact_tokens,
+            split_tokens};
   }
   size_t RowBytes() const { return head_dim * CodecElementBytes(element); }
 };

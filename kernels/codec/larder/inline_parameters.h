@@ -1,7 +1,5 @@
 // Parameters of a head that its own values determine, for models without a profile: steps from the
 // spread of each group of 32 channels, a mean and a table a channel. They stand in the stream.
-//
-// All statistics are sums of integers, so that any order of summing gives the same bytes.
 #pragma once
 
 #include <array>

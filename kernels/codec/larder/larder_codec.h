@@ -12,7 +12,10 @@
 
 namespace larder {
 
-// REQUIRES: CpuHasPath(path). The codec shares `profile`.
-std::unique_ptr<Codec> MakeLarderCodec(std::shared_ptr<const LarderProfile> profile, CpuPath path);
+// The codec shares `profile`. With `split_tokens` it encodes a split point after every so many
+// tokens, from which the next ones decode without those before; decoders need not be told. It
+// refuses to encode unless IsSplitTokens(split_tokens). REQUIRES: CpuHasPath(path).
+std::unique_ptr<Codec> MakeLarderCodec(std::shared_ptr<const LarderProfile> profile, CpuPath path,
+                                       uint32_t split_tokens = 0);
 
 }  // namespace larder

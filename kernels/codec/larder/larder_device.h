@@ -15,6 +15,7 @@
 #include "kernels/codec/codec_status.h"
 #include "kernels/codec/larder/warp_decode.h"
 #include "kernels/codec/larder/warp_encode.h"
+#include "kernels/codec/larder/warp_pack.h"
 #include "kernels/codec/larder/warp_profile.h"
 
 struct CUstream_st;  // cudaStream_t is a pointer to it
@@ -45,19 +46,20 @@ CodecStatus LaunchLarderDecode(const WarpProfile& profile_dev, CodecElement elem
                                HeadFault* faults_dev, CUstream_st* stream);
 
 // Bytes of device memory that encoding a plane works in, a multiple of 16.
-size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry);
+size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry, uint32_t split_tokens = 0);
 
-// Makes the job that encodes a plane with the parameters of the profile, which must have some: the
-// bytes are those that the CPU writes.
+// Makes the job that encodes a plane: the bytes are those that the CPU writes.
 //   from_dev       where token 0 of the first head is; aligned to an element
 //   head_stride    bytes from there to token 0 of the next head
 //   levels_dev     the first levels, LevelBytesMax of room each, aligned to 4 bytes
 //   run_bytes_dev  [levels_dev.size()] becomes the size of each run
 //   workspace_dev  LarderEncodeWorkspaceBytes, aligned to 16 bytes
+//   split_tokens   as MakeLarderCodec has it
 CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& geometry,
                              const PlanePlace& place, const TokenSources& from_dev,
                              size_t head_stride, std::span<uint8_t* const> levels_dev,
-                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job);
+                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job,
+                             uint32_t split_tokens = 0);
 
 // Encodes on the caller's stream. profile_dev, jobs_dev and heads as in LaunchLarderDecode.
 CodecStatus LaunchLarderEncode(const WarpProfile& profile_dev, CodecElement element,

@@ -48,22 +48,24 @@ CodecStatus PlanLarderDecode(const LarderProfile& profile, const PlaneGeometry& 
   return {};
 }
 
-size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry) {
+size_t LarderEncodeWorkspaceBytes(const PlaneGeometry& geometry, uint32_t split_tokens) {
   HeadSizes sizes;
   sizes.head_dim = geometry.head_dim;
   sizes.element_bytes = static_cast<uint32_t>(CodecElementBytes(geometry.element));
   sizes.tokens = geometry.filled_tokens;
+  sizes.split_tokens = SplitTokens(split_tokens, sizes.tokens);
   return geometry.heads * WarpWorkspace(sizes).bytes;
 }
 
 CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& geometry,
                              const PlanePlace& place, const TokenSources& from_dev,
                              size_t head_stride, std::span<uint8_t* const> levels_dev,
-                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job) {
+                             uint32_t* run_bytes_dev, uint8_t* workspace_dev, WarpEncodeJob& job,
+                             uint32_t split_tokens) {
   LARDER_RETURN_IF_CODEC_ERROR(geometry.Validate());
   LARDER_RETURN_IF_CODEC_ERROR(profile.Check(geometry, place));
-  if (!profile.HasParameters()) {
-    return InvalidCodecArgument("profile: without parameters, which the kernels need to encode");
+  if (!IsSplitTokens(split_tokens)) {
+    return InvalidCodecArgument("split tokens: not a multiple of 16 up to 4080");
   }
   if (levels_dev.empty() || levels_dev.size() > kLarderLevels) {
     return InvalidCodecArgument("levels: none, or more than the codec has");
@@ -86,6 +88,7 @@ CodecStatus PlanLarderEncode(const LarderProfile& profile, const PlaneGeometry& 
   job.heads = geometry.heads;
   job.filled_tokens = geometry.filled_tokens;
   job.place = place;
+  job.split_tokens = SplitTokens(split_tokens, geometry.filled_tokens);
   job.level_count = static_cast<uint32_t>(levels_dev.size());
   job.run_bytes = run_bytes_dev;
   job.workspace = workspace_dev;

@@ -11,6 +11,8 @@
 namespace larder {
 
 inline constexpr uint16_t kLarderRunVersion = 1;
+// Of a run whose heads have split points, which older readers do not know.
+inline constexpr uint16_t kLarderSplitVersion = 2;
 inline constexpr uint32_t kLarderLevels = 4;
 inline constexpr uint32_t kDigitLevels = kLarderLevels - 1;
 
@@ -35,10 +37,18 @@ inline constexpr uint64_t kExactTokens = 4;
 
 using ProfileId = std::array<uint8_t, 16>;
 
+// Split points are a multiple of kSplitUnit tokens apart; 0: there are none.
+inline constexpr uint32_t kSplitUnit = 16;
+inline constexpr uint32_t kSplitTokensMax = 255 * kSplitUnit;
+constexpr bool IsSplitTokens(uint32_t tokens) {
+  return tokens % kSplitUnit == 0 && tokens <= kSplitTokensMax;
+}
+
 // Plane header of the base level's run; the other levels' runs have none.
 struct LarderRunHeader {
   uint16_t version;
-  uint16_t exact_tokens;
+  uint8_t exact_tokens;
+  uint8_t split_units;  // tokens between split points, in units of kSplitUnit; version 1: 0
   uint32_t filled_tokens;
   ProfileId profile;  // zero: the built-in generic profile
 };
@@ -52,9 +62,10 @@ enum class HeadMode : uint8_t {
   kRaw = 2,      // the elements of the filled tokens, when coding would take more
 };
 
-// First bytes of a head's stream in the base level. After it: patch indices (u32, ascending, token
-// x head dim + channel), the entropy-coded stream, (kInline) parameters, elements of the exact
-// tokens, elements of the patches; zeroes up to a multiple of kStreamAlignment.
+// First bytes of a head's stream in the base level. After it: split points (none if raw), patch
+// indices (u32, ascending, token x head dim + channel), the entropy-coded stream, (kInline)
+// parameters, elements of the exact tokens, elements of the patches; zeroes up to a multiple of
+// kStreamAlignment.
 struct LarderHeadHeader {
   uint8_t mode;
   uint8_t reserved[3];
@@ -63,6 +74,15 @@ struct LarderHeadHeader {
 };
 static_assert(sizeof(LarderHeadHeader) == 12);
 static_assert(std::has_unique_object_representations_v<LarderHeadHeader>, "no padding");
+
+// Before a token: where decoding can begin. Both counts are of what comes from there on.
+struct LarderSplit {
+  uint32_t patches;
+  uint32_t words;  // of the entropy-coded stream
+  std::array<uint8_t, 128> states;
+};
+static_assert(sizeof(LarderSplit) == 136);
+static_assert(std::has_unique_object_representations_v<LarderSplit>, "no padding");
 
 // A head's stream in a refinement level is kLanes bytes for every kDigitsInByte rows (token x
 // groups

@@ -88,6 +88,14 @@ struct RotationShape {
   LARDER_HD uint32_t Second(uint32_t pair) const {
     return First(pair) + (style == RopeStyle::kHalves ? pairs : 1);
   }
+  LARDER_HD bool Turns(uint32_t channel) const {
+    return channel - channel_begin < 2 * pairs;  // below channel_begin the difference is large
+  }
+  // REQUIRES: Turns(channel).
+  LARDER_HD uint32_t PairOf(uint32_t channel) const {
+    const uint32_t place = channel - channel_begin;
+    return style == RopeStyle::kHalves ? place % pairs : place / 2;
+  }
 };
 
 inline constexpr uint32_t kRotatedPairsMax = kCodecHeadDimMax / 2;

@@ -56,17 +56,14 @@ void Rotate(const RotationView& rotation, uint32_t token, bool back, FloatRow* r
 
 void SeeMagnitudes(const FloatRow& row, uint32_t head_dim, ChannelSums* sums) {
   for (uint32_t channel = 0; channel < head_dim; ++channel) {
-    const uint32_t bits = BitsFromFloat(row.value[channel]) & 0x7fffffff;
-    const uint32_t finite = bits < 0x7f800000 ? bits : 0;
-    sums->magnitude_bits[channel] = std::max(sums->magnitude_bits[channel], finite);
+    sums->magnitude_bits[channel] =
+        std::max(sums->magnitude_bits[channel], FiniteMagnitudeBits(row.value[channel]));
   }
 }
 
 void AddScaled(const FloatRow& row, uint32_t head_dim, float scale, ChannelSums* sums) {
   for (uint32_t channel = 0; channel < head_dim; ++channel) {
-    const float scaled = MultiplyRounded(row.value[channel], scale);
-    const bool counts = scaled < kScaledLimit && scaled > -kScaledLimit;
-    const int64_t value = counts ? RoundToInteger(scaled) : 0;
+    const int64_t value = ScaledValue(row.value[channel], scale);
     sums->sum[channel] += value;
     sums->squares[channel] += static_cast<uint64_t>(value * value);
   }

@@ -9,6 +9,7 @@
 #include "kernels/codec/cpu_path.h"
 #include "kernels/codec/geometry.h"
 #include "kernels/codec/larder/head_parameters.h"
+#include "kernels/codec/larder/inline_arithmetic.h"
 #include "kernels/codec/larder/rotation.h"
 
 namespace larder {
@@ -24,10 +25,7 @@ inline constexpr uint8_t kRestMiddle = kFineSteps / 2;
 // The refinement levels of a head: kLanes bytes for every kDigitsInByte rows.
 using DigitStreams = std::array<const uint8_t*, kDigitLevels>;
 
-// What the spread of a head's channels is computed from. Values are scaled by a power of two so
-// that the largest has kScaledBits bits; sums of integers are the same in any order.
-inline constexpr int32_t kScaledBits = 20;
-inline constexpr float kScaledLimit = 1 << kScaledBits;
+// What the spread of a head's channels is computed from; see inline_arithmetic.h.
 struct ChannelSums {
   alignas(64) std::array<uint32_t, kCodecHeadDimMax> magnitude_bits = {};  // largest finite value
   alignas(64) std::array<int64_t, kCodecHeadDimMax> sum = {};

@@ -8,7 +8,8 @@
 #include <cstring>
 
 #include "kernels/codec/element_convert.h"
-#include "kernels/codec/larder/head_layout.h"
+#include "kernels/codec/larder/digit_packing.h"
+#include "kernels/codec/larder/head_points.h"
 #include "kernels/codec/larder/rotation.h"
 #include "kernels/codec/larder/row_arithmetic.h"
 #include "kernels/codec/larder/step_table.h"
@@ -35,20 +36,23 @@ struct WarpDecodeJob {
 
 // Memory that a warp works in; shared memory on a GPU.
 struct WarpScratch {
-  float* row = nullptr;           // [head_dim]
-  float* step = nullptr;          // [head_dim]
-  int32_t* mean_table = nullptr;  // [head_dim]: mean in fine steps << 8 | table
-  CosineSine* start = nullptr;    // [pairs]
+  float* row = nullptr;               // [head_dim]
+  float* step = nullptr;              // [head_dim]
+  int32_t* mean_table = nullptr;      // [head_dim]: mean in fine steps << 8 | table
+  const uint8_t** streams = nullptr;  // [kLarderLevels]: the head's
+  CosineSine* start = nullptr;        // [pairs]
 
   LARDER_HD static size_t Bytes(uint32_t head_dim, uint32_t pairs) {
-    return head_dim * (2 * sizeof(float) + sizeof(int32_t)) + pairs * sizeof(CosineSine);
+    return head_dim * (2 * sizeof(float) + sizeof(int32_t)) + kLarderLevels * sizeof(uint8_t*) +
+           pairs * sizeof(CosineSine);
   }
   LARDER_HD static WarpScratch In(void* memory, uint32_t head_dim) {
     WarpScratch scratch;
     scratch.row = static_cast<float*>(memory);
     scratch.step = scratch.row + head_dim;
     scratch.mean_table = reinterpret_cast<int32_t*>(scratch.step + head_dim);
-    scratch.start = reinterpret_cast<CosineSine*>(scratch.mean_table + head_dim);
+    scratch.streams = reinterpret_cast<const uint8_t**>(scratch.mean_table + head_dim);
+    scratch.start = reinterpret_cast<CosineSine*>(scratch.streams + kLarderLevels);
     return scratch;
   }
 };
@@ -76,14 +80,14 @@ class WarpHeadDecoder {
     output_ = job_.destination;
     output_.base += (head - job_.range.head_begin) * job_.head_stride;
     if (layout_.mode == HeadMode::kRaw) {
-      CopyRows(stream_ + layout_.exact, sizes_.tokens);
+      CopyRows(BaseStream() + layout_.exact, sizes_.tokens);
     } else {
       fault = LoadParameters(head);
       if (fault == HeadFault::kNone) fault = CheckPatches();
       if (fault == HeadFault::kNone) fault = DecodeRows();
       if (fault != HeadFault::kNone) return fault;
       Lanes::Sync();
-      CopyRows(stream_ + layout_.exact, sizes_.exact_tokens);
+      CopyRows(BaseStream() + layout_.exact, sizes_.exact_tokens);
       ApplyPatches();
     }
     ClearUnfilled();
@@ -105,7 +109,7 @@ class WarpHeadDecoder {
     LarderRunHeader header;
     if (job_.run_bytes[0] < sizeof(header)) return HeadFault::kRun;
     memcpy(&header, job_.levels[0], sizeof(header));
-    if (header.version != kLarderRunVersion || header.exact_tokens != sizes_.exact_tokens ||
+    if (!FindSplitTokens(header, &sizes_) || header.exact_tokens != sizes_.exact_tokens ||
         header.filled_tokens != sizes_.tokens || !SameId(header.profile)) {
       return HeadFault::kRun;
     }
@@ -115,10 +119,14 @@ class WarpHeadDecoder {
         range.begin % kStreamAlignment != 0) {
       return HeadFault::kDirectory;
     }
-    stream_ = job_.levels[0] + range.begin;
-    const HeadFault fault =
-        FindHeadLayout(stream_, static_cast<uint32_t>(range.end - range.begin), sizes_, &layout_);
+    const uint8_t* const stream = job_.levels[0] + range.begin;
+    const uint32_t stream_bytes = static_cast<uint32_t>(range.end - range.begin);
+    const HeadFault fault = FindHeadLayout(stream, stream_bytes, sizes_, &layout_);
     if (fault != HeadFault::kNone) return fault;
+    if (ReadsEnd(sizes_, layout_, job_.range) && !EndsInZeros(stream, stream_bytes, layout_)) {
+      return HeadFault::kTrailing;
+    }
+    SetStream(0, stream);
     const uint32_t expected = layout_.mode == HeadMode::kRaw ? 0 : sizes_.DigitStreamBytes();
     for (uint32_t level = 0; level < kDigitLevels; ++level) {
       if (level + 1 >= job_.level_count) break;
@@ -127,10 +135,19 @@ class WarpHeadDecoder {
         return HeadFault::kDirectory;
       }
       if (range.end - range.begin != expected) return HeadFault::kDigits;
-      digits_[level] = job_.levels[level + 1] + range.begin;
+      SetStream(level + 1, job_.levels[level + 1] + range.begin);
     }
+    Lanes::Sync();
     return HeadFault::kNone;
   }
+
+  // Streams are kept in memory: a GPU has no registers for them.
+  LARDER_HD void SetStream(uint32_t level, const uint8_t* stream) const {
+    Lanes::ForEach([&](uint32_t lane) {
+      if (lane == 0) scratch_.streams[level] = stream;
+    });
+  }
+  LARDER_HD const uint8_t* BaseStream() const { return scratch_.streams[0]; }
 
   LARDER_HD bool SameId(const ProfileId& id) const {
     bool same = true;
@@ -140,21 +157,10 @@ class WarpHeadDecoder {
     return same;
   }
 
-  // A channel's parameters from the head's own; the step may be out of bounds.
-  LARDER_HD uint32_t InlineChannel(uint32_t channel) const {
-    const uint8_t* const groups = stream_ + layout_.parameters;
-    const uint8_t* const tables = groups + (sizes_.Groups() + 1) / 2 * 2;
-    const uint8_t* const means = tables + sizes_.head_dim;
-    const uint32_t octaves = tables[channel] >> kTableBits;
-    const uint32_t step = groups[channel / kLanes] + octaves * kStepsPerOctave;
-    // One octave too many shows as a table that is not there.
-    const uint32_t table = step > kStepIndexMax ? 255 : tables[channel] & ((1u << kTableBits) - 1);
-    return PackChannel(step & 255, table, static_cast<int16_t>(LoadU16(means + 2 * channel)));
-  }
-
   LARDER_HD HeadFault LoadParameters(uint32_t head) {
     if (layout_.mode == HeadMode::kProfile && !profile_.HasParameters()) return HeadFault::kTable;
     const bool inline_parameters = layout_.mode == HeadMode::kInline;
+    const uint8_t* const parameters = BaseStream() + layout_.parameters;
     const uint32_t* const channels =
         inline_parameters
             ? nullptr
@@ -162,7 +168,9 @@ class WarpHeadDecoder {
     const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {
       bool any = false;
       for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
-        const uint32_t packed = inline_parameters ? InlineChannel(channel) : channels[channel];
+        const uint32_t packed = inline_parameters
+                                    ? PackInlineChannel(parameters, sizes_.head_dim, channel)
+                                    : channels[channel];
         const uint32_t table = packed >> 8 & 255;
         any = any || table >= profile_.table_count;
         scratch_.step[channel] = FineStep(packed & 255);
@@ -198,26 +206,46 @@ class WarpHeadDecoder {
     const float* step;
     const int32_t* mean_table;
     float* row;
-    const uint8_t* digits[kDigitLevels];
+    const uint8_t* const* streams;
     uint32_t digit_levels;
     bool rotates;
   };
 
   LARDER_HD HeadFault DecodeRows() const {
-    Hot hot = {tables_, scratch_.step, scratch_.mean_table, scratch_.row, {}, 0, rotates_};
-    for (uint32_t level = 0; level < kDigitLevels; ++level) {
-      hot.digits[level] = digits_[level];
-    }
-    hot.digit_levels = job_.level_count - 1;
-    const uint32_t tokens = sizes_.tokens;
-    const uint32_t head_dim = sizes_.head_dim;
-
-    LaneDecoder<Lanes> decoder;
-    if (!decoder.Begin(stream_ + layout_.coded, layout_.coded_bytes)) return HeadFault::kCoded;
+    const SegmentRange segments = SegmentsOf(sizes_, job_.range);
+    if (segments.begin == segments.end) return HeadFault::kNone;
+    const Hot hot = {tables_,      scratch_.step,    scratch_.mean_table,
+                     scratch_.row, scratch_.streams, job_.level_count - 1,
+                     rotates_};
+    // The range's first row may not be the first one of its digits' bytes.
+    const uint32_t first_row = job_.range.token_begin * sizes_.Groups();
+    uint32_t digits_at = first_row / kDigitsInByte * kLanes;
+    uint32_t place = first_row % kDigitsInByte;
     PerLane<uint32_t> fractions[kDigitLevels];
-    uint32_t place = 0;  // of the row among those of its digits' bytes
-    for (uint32_t token = 0; token < tokens; ++token) {
-      uint8_t* const to = InRange(token) ? TokenAt(token) : nullptr;
+    if (place != 0) {
+      NextDigits(hot, digits_at, fractions);
+      const uint32_t multiplier = DigitMultiplier(place);
+      for (uint32_t level = 0; level < kDigitLevels; ++level) {
+        Lanes::ForEach([&](uint32_t lane) {
+          fractions[level][lane] = fractions[level][lane] * multiplier & 255;
+        });
+      }
+    }
+    HeadPoint from, to;
+    if (!FindPoint(BaseStream(), sizes_, layout_, segments.begin, &from) ||
+        !FindPoint(BaseStream(), sizes_, layout_, segments.end, &to)) {
+      return HeadFault::kSplit;
+    }
+    // The coder must come by all split points as they say: what decodes from one of them is then
+    // what decodes from the first token.
+    uint32_t split_token = from.token + sizes_.split_tokens;
+    const uint32_t tokens = to.token;
+    const uint32_t head_dim = sizes_.head_dim;
+    LaneDecoder<Lanes> decoder;
+    decoder.BeginAt(BaseStream() + from.states, BaseStream() + from.words,
+                    layout_.coded + layout_.coded_bytes - from.words);
+    for (uint32_t token = from.token; token < tokens;) {
+      uint8_t* const to_row = InRange(token) ? TokenAt(token) : nullptr;
       for (uint32_t channel = 0; channel < head_dim; channel += kLanes) {
         PerLane<uint32_t> symbol;
         decoder.DecodeRowBy(
@@ -226,7 +254,8 @@ class WarpHeadDecoder {
                              slot);
             },
             symbol);
-        if (place == 0) NextDigits(hot, fractions);
+        if (to_row == nullptr) continue;
+        if (place == 0) NextDigits(hot, digits_at, fractions);
         place = place + 1 == kDigitsInByte ? 0 : place + 1;
         Lanes::ForEach([&](uint32_t lane) {
           const int32_t fine = (static_cast<int32_t>(symbol[lane]) - kBaseSymbolMax) * kFineSteps +
@@ -237,14 +266,23 @@ class WarpHeadDecoder {
               ValueAt(fine, hot.mean_table[channel + lane] >> 8, hot.step[channel + lane]);
           if (hot.rotates) {
             hot.row[channel + lane] = value;
-          } else if (to != nullptr) {
-            StoreElement(to + (channel + lane) * kElementBytes, value);
+          } else {
+            StoreElement(to_row + (channel + lane) * kElementBytes, value);
           }
         });
       }
-      if (hot.rotates && to != nullptr) StoreRotated(token, to);
+      if (hot.rotates && to_row != nullptr) StoreRotated(token, to_row);
+      if (++token == split_token && token < sizes_.tokens) {
+        const uint8_t* const split =
+            BaseStream() + layout_.splits + (token / sizes_.split_tokens - 1) * sizeof(LarderSplit);
+        if (!decoder.IsAt(split + offsetof(LarderSplit, states),
+                          LoadU32(split + offsetof(LarderSplit, words)))) {
+          return HeadFault::kCoded;
+        }
+        split_token += sizes_.split_tokens;
+      }
     }
-    return decoder.Finish() ? HeadFault::kNone : HeadFault::kCoded;
+    return tokens < sizes_.tokens || decoder.Finish() ? HeadFault::kNone : HeadFault::kCoded;
   }
 
   LARDER_HD static uint32_t EntryOf(const Hot& hot, uint32_t table, uint32_t slot) {
@@ -254,13 +292,15 @@ class WarpHeadDecoder {
   }
 
   // The bytes that hold the digits of the next rows.
-  LARDER_HD static void NextDigits(Hot& hot, PerLane<uint32_t> (&fractions)[kDigitLevels]) {
+  LARDER_HD static void NextDigits(const Hot& hot, uint32_t& at,
+                                   PerLane<uint32_t> (&fractions)[kDigitLevels]) {
     for (uint32_t level = 0; level < kDigitLevels; ++level) {
       if (level < hot.digit_levels) {
-        Lanes::ForEach([&](uint32_t lane) { fractions[level][lane] = hot.digits[level][lane]; });
-        hot.digits[level] += kLanes;
+        Lanes::ForEach(
+            [&](uint32_t lane) { fractions[level][lane] = hot.streams[level + 1][at + lane]; });
       }
     }
+    at += kLanes;
   }
 
   // The next digit of a level, in fine steps.
@@ -323,32 +363,48 @@ class WarpHeadDecoder {
   }
 
   LARDER_HD uint32_t PatchIndex(uint32_t patch) const {
-    return LoadU32(stream_ + layout_.patch_indices + size_t{4} * patch);
+    return LoadU32(BaseStream() + layout_.patch_indices + size_t{4} * patch);
   }
 
-  // Before anything is written: indices ascend and are those of coded tokens.
+  // Before anything is written: the indices of each segment ascend and are those of its coded
+  // tokens.
   LARDER_HD HeadFault CheckPatches() const {
-    const uint32_t lowest = sizes_.exact_tokens * sizes_.head_dim;
-    const uint32_t end = sizes_.tokens * sizes_.head_dim;
-    const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {
-      bool any = false;
-      for (uint32_t patch = lane; patch < layout_.patch_count; patch += kLanes) {
-        const uint32_t index = PatchIndex(patch);
-        any =
-            any || index < lowest || index >= end || (patch != 0 && PatchIndex(patch - 1) >= index);
-      }
-      return any;
-    });
-    return bad != 0 ? HeadFault::kPatch : HeadFault::kNone;
+    const SegmentRange segments = SegmentsOf(sizes_, job_.range);
+    for (uint32_t segment = segments.begin; segment < segments.end; ++segment) {
+      HeadPoint from, to;
+      if (!FindSegment(BaseStream(), sizes_, layout_, segment, &from, &to))
+        return HeadFault::kSplit;
+      const uint32_t first = from.token < sizes_.exact_tokens ? sizes_.exact_tokens : from.token;
+      const uint32_t lowest = first * sizes_.head_dim;
+      const uint32_t end = to.token * sizes_.head_dim;
+      const uint32_t bad = Lanes::Ballot([&](uint32_t lane) {
+        bool any = false;
+        for (uint32_t patch = from.patch + lane; patch < to.patch; patch += kLanes) {
+          const uint32_t index = PatchIndex(patch);
+          any = any || index < lowest || index >= end ||
+                (patch != from.patch && PatchIndex(patch - 1) >= index);
+        }
+        return any;
+      });
+      if (bad != 0) return HeadFault::kPatch;
+    }
+    return HeadFault::kNone;
   }
 
   LARDER_HD void ApplyPatches() const {
+    const SegmentRange segments = SegmentsOf(sizes_, job_.range);
+    HeadPoint from, to;
+    if (segments.begin == segments.end ||
+        !FindPoint(BaseStream(), sizes_, layout_, segments.begin, &from) ||
+        !FindPoint(BaseStream(), sizes_, layout_, segments.end, &to)) {
+      return;
+    }
     Lanes::ForEach([&](uint32_t lane) {
-      for (uint32_t patch = lane; patch < layout_.patch_count; patch += kLanes) {
+      for (uint32_t patch = from.patch + lane; patch < to.patch; patch += kLanes) {
         const uint32_t index = PatchIndex(patch);
         const uint32_t token = index / sizes_.head_dim;
         if (InRange(token)) {
-          CopyElement(stream_ + layout_.patch_elements + size_t{patch} * kElementBytes,
+          CopyElement(BaseStream() + layout_.patch_elements + size_t{patch} * kElementBytes,
                       TokenAt(token) + index % sizes_.head_dim * kElementBytes);
         }
       }
@@ -377,8 +433,6 @@ class WarpHeadDecoder {
   const WarpScratch& scratch_;
   HeadSizes sizes_;
   bool rotates_ = false;
-  const uint8_t* stream_ = nullptr;
-  const uint8_t* digits_[kDigitLevels] = {};
   HeadLayout layout_;
   TokenDestinations output_;
 };

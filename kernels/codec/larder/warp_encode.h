@@ -1,6 +1,6 @@
-// Encoding of one head by one warp, or by a CPU that runs the lanes in order, with the parameters
-// of a profile. Two passes, because a head's place in its runs follows from the sizes of the heads
-// before: each head is encoded into a workspace of its own, then packed behind the others.
+// Encoding of one head by one warp, or by a CPU that runs the lanes in order. Two passes, because a
+// head's place in its runs follows from the sizes of the heads before: each head is encoded into a
+// workspace of its own, then packed behind the others (warp_pack.h).
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include "kernels/codec/larder/rotation.h"
 #include "kernels/codec/larder/row_arithmetic.h"
 #include "kernels/codec/larder/step_table.h"
+#include "kernels/codec/larder/warp_inline.h"
 #include "kernels/codec/larder/warp_profile.h"
 #include "kernels/codec/rans/rans_lanes.h"
 #include "kernels/codec/run_layout.h"
@@ -26,6 +27,7 @@ struct WarpEncodeJob {
   uint32_t heads = 0;
   uint32_t filled_tokens = 0;
   PlanePlace place;
+  uint32_t split_tokens = 0;            // between split points; 0: there are none
   uint32_t level_count = 0;             // 1 to kLarderLevels
   uint8_t* levels[kLarderLevels] = {};  // LevelBytesMax of room each, aligned to 4 bytes
   uint32_t* run_bytes = nullptr;        // [level_count], becomes the size of each run
@@ -43,7 +45,9 @@ struct WarpWorkspace {
   };
 
   uint32_t patches_max = 0;
-  size_t patch_indices = sizeof(Result);
+  size_t splits = sizeof(Result);
+  size_t parameters = 0;  // of a head that has its own
+  size_t patch_indices = 0;
   size_t patch_elements = 0;
   size_t digits = 0;
   size_t coded_end = 0;  // the coded stream ends here
@@ -52,6 +56,8 @@ struct WarpWorkspace {
   LARDER_HD explicit WarpWorkspace(const HeadSizes& sizes) {
     // With more patches than this the head is raw.
     patches_max = sizes.tokens * sizes.RowBytes() / (4 + sizes.element_bytes);
+    parameters = splits + sizes.Splits() * sizeof(LarderSplit);
+    patch_indices = Align(parameters + InlineParameterBytes(sizes.head_dim));
     patch_elements = patch_indices + size_t{4} * patches_max;
     digits = Align(patch_elements + size_t{sizes.element_bytes} * patches_max);
     coded_end = Align(digits + size_t{kDigitLevels} * sizes.DigitStreamBytes() +
@@ -67,10 +73,11 @@ struct WarpEncodeScratch {
   float* inverse_step = nullptr;  // [head_dim]
   float* mean = nullptr;          // [head_dim]: in fine steps
   uint32_t* table = nullptr;      // [head_dim]: largest symbol << 8 | table
-  CosineSine* start = nullptr;    // [pairs]
+  WarpSymbolCounts* counts = nullptr;
+  CosineSine* start = nullptr;  // [pairs]
 
   LARDER_HD static size_t Bytes(uint32_t head_dim, uint32_t pairs) {
-    return size_t{head_dim} * 16 + pairs * sizeof(CosineSine);
+    return size_t{head_dim} * 16 + sizeof(WarpSymbolCounts) + pairs * sizeof(CosineSine);
   }
   LARDER_HD static WarpEncodeScratch In(void* memory, uint32_t head_dim) {
     WarpEncodeScratch scratch;
@@ -78,7 +85,8 @@ struct WarpEncodeScratch {
     scratch.inverse_step = reinterpret_cast<float*>(scratch.row + head_dim);
     scratch.mean = scratch.inverse_step + head_dim;
     scratch.table = reinterpret_cast<uint32_t*>(scratch.mean + head_dim);
-    scratch.start = reinterpret_cast<CosineSine*>(scratch.table + head_dim);
+    scratch.counts = reinterpret_cast<WarpSymbolCounts*>(scratch.table + head_dim);
+    scratch.start = reinterpret_cast<CosineSine*>(scratch.counts + 1);
     return scratch;
   }
 };
@@ -90,7 +98,21 @@ LARDER_HD HeadSizes EncodeSizes(const WarpProfile& profile, const WarpEncodeJob&
   sizes.element_bytes = static_cast<uint32_t>(CodecElementBytes(kElement));
   sizes.tokens = job.filled_tokens;
   sizes.exact_tokens = ExactTokens(job.place.first_token, job.filled_tokens);
+  sizes.split_tokens = job.split_tokens;
   return sizes;
+}
+
+// Of a head in the base level.
+LARDER_HD inline size_t BaseStreamBytes(const WarpProfile& profile, const HeadSizes& sizes,
+                                        const WarpWorkspace::Result& result) {
+  if (result.raw != 0) {
+    return AlignStream(sizeof(LarderHeadHeader) + sizes.tokens * sizes.RowBytes());
+  }
+  return AlignStream(sizeof(LarderHeadHeader) + sizes.Splits() * sizeof(LarderSplit) +
+                     result.coded_bytes +
+                     (profile.HasParameters() ? 0 : InlineParameterBytes(sizes.head_dim)) +
+                     sizes.exact_tokens * sizes.RowBytes() +
+                     size_t{result.patch_count} * (4 + sizes.element_bytes));
 }
 
 // The first pass.
@@ -105,13 +127,26 @@ class WarpHeadEncoder {
         job_(job),
         scratch_(scratch),
         sizes_(EncodeSizes<kElement>(profile, job)),
-        layout_(sizes_),
-        rotates_(job.place.kind != PlaneKind::kValue && profile.rotation.pairs != 0) {}
+        layout_(sizes_) {
+    if (job.place.kind != PlaneKind::kValue) values_.rotation = profile.rotation;
+    values_.start = scratch.start;
+    values_.within_chunk = profile.within_chunk;
+  }
 
   LARDER_HD void Encode(uint32_t head) {
     workspace_ = job_.workspace + head * layout_.bytes;
-    source_ = job_.source;
-    source_.base += head * job_.head_stride;
+    values_.source = job_.source;
+    values_.source.base += head * job_.head_stride;
+    Lanes::ForEach([&](uint32_t lane) {
+      for (uint32_t pair = lane; pair < values_.rotation.pairs; pair += kLanes) {
+        scratch_.start[pair] = CosineSineOf(job_.place.first_token * profile_.turns[pair]);
+      }
+    });
+    Lanes::Sync();
+    if (!profile_.HasParameters()) {
+      WarpInlineParameters<Lanes, kElement>(profile_, sizes_, values_, *scratch_.counts)
+          .Derive(workspace_ + layout_.parameters);
+    }
     LoadParameters(head);
     const WarpWorkspace::Result result = EncodeRows();
     Lanes::ForEach([&](uint32_t lane) {
@@ -128,70 +163,62 @@ class WarpHeadEncoder {
 
   LARDER_HD void LoadParameters(uint32_t head) {
     const uint32_t* const channels =
-        profile_.Channels(job_.place.layer, job_.place.kind, job_.place.head_begin + head);
+        profile_.HasParameters()
+            ? profile_.Channels(job_.place.layer, job_.place.kind, job_.place.head_begin + head)
+            : nullptr;
     Lanes::ForEach([&](uint32_t lane) {
       for (uint32_t channel = lane; channel < sizes_.head_dim; channel += kLanes) {
-        const uint32_t packed = channels[channel];
+        const uint32_t packed =
+            channels != nullptr
+                ? channels[channel]
+                : PackInlineChannel(workspace_ + layout_.parameters, sizes_.head_dim, channel);
         const uint32_t table = packed >> 8 & 255;
         scratch_.inverse_step[channel] = InverseFineStep(packed & 255);
         scratch_.mean[channel] = static_cast<float>(static_cast<int16_t>(packed >> 16) * kMeanUnit);
         scratch_.table[channel] = uint32_t{profile_.symbol_max[table]} << 8 | table;
       }
-      if (rotates_) {
-        for (uint32_t pair = lane; pair < profile_.rotation.pairs; pair += kLanes) {
-          scratch_.start[pair] = CosineSineOf(job_.place.first_token * profile_.turns[pair]);
-        }
-      }
     });
     Lanes::Sync();
   }
 
-  LARDER_HD static float LoadElement(const uint8_t* from) {
-    if constexpr (CodecElementBytes(kElement) == 2) {
-      return ElementToFloat(kElement, LoadWord(from));
-    } else {
-      return ElementToFloat(kElement, *from);
-    }
-  }
-
-  // Fine steps above the lowest, with the flag when the table has no symbol for them.
+  // Fine steps above the lowest, with the flag when the table has no symbol for them. Where the
+  // head has its own parameters, the table was chosen after quantising: a value beyond it is coded
+  // as the middle symbol, but keeps its digits.
   LARDER_HD uint32_t QuantiseChannel(uint32_t channel, float value) const {
-    const float bound = static_cast<float>((scratch_.table[channel] >> 8) * kFineSteps) +
-                        0.5f * static_cast<float>(kFineSteps);
+    const int32_t largest = static_cast<int32_t>(scratch_.table[channel] >> 8);
+    const int32_t quantised = profile_.HasParameters() ? largest : kBaseSymbolMax;
+    const float bound =
+        static_cast<float>(quantised * kFineSteps) + 0.5f * static_cast<float>(kFineSteps);
     int32_t fine;
     const bool inside =
         FineIndex(value, scratch_.inverse_step[channel], scratch_.mean[channel], bound, &fine);
-    return static_cast<uint32_t>(fine + kFineMax) | (inside ? 0 : kPatchFlag);
+    const uint32_t above = static_cast<uint32_t>(fine + kFineMax);
+    const int32_t symbol = static_cast<int32_t>(DivideByFineSteps(above));
+    if (symbol - kBaseSymbolMax > largest || kBaseSymbolMax - symbol > largest) {
+      return (above - static_cast<uint32_t>((symbol - kBaseSymbolMax) * kFineSteps)) | kPatchFlag;
+    }
+    return above | (inside ? 0 : kPatchFlag);
   }
 
   // Fills the scratch row with what QuantiseChannel says of each channel; of two that turn together
   // both are patched if one is.
   LARDER_HD void QuantiseToken(uint32_t token) const {
-    const uint8_t* const from = source_.At(token);
-    const uint32_t element_bytes = sizes_.element_bytes;
-    const RotationShape& shape = profile_.rotation;
-    const uint32_t pairs = rotates_ ? shape.pairs : 0;
-    const uint32_t channel_begin = rotates_ ? shape.channel_begin : 0;
-    const CosineSine* const within = profile_.within_chunk + size_t{token} * shape.pairs;
+    const RotationShape& shape = values_.rotation;
     Lanes::ForEach([&](uint32_t lane) {
-      for (uint32_t pair = lane; pair < pairs; pair += kLanes) {
+      for (uint32_t pair = lane; pair < shape.pairs; pair += kLanes) {
         const uint32_t first = shape.First(pair);
         const uint32_t second = shape.Second(pair);
-        CosineSine angle = Combine(scratch_.start[pair], within[pair]);
-        angle.sine = -angle.sine;
-        const CosineSine turned = Combine(
-            {LoadElement(from + first * element_bytes), LoadElement(from + second * element_bytes)},
-            angle);
+        const CosineSine turned = values_.Pair(token, pair);
         const uint32_t a = QuantiseChannel(first, turned.cosine);
         const uint32_t b = QuantiseChannel(second, turned.sine);
         scratch_.row[first] = a | (b & kPatchFlag);
         scratch_.row[second] = b | (a & kPatchFlag);
       }
-      const uint32_t others = sizes_.head_dim - 2 * pairs;
+      const uint32_t others = sizes_.head_dim - 2 * shape.pairs;
       for (uint32_t other = lane; other < others; other += kLanes) {
-        const uint32_t channel = other < channel_begin ? other : other + 2 * pairs;
-        scratch_.row[channel] =
-            QuantiseChannel(channel, LoadElement(from + channel * element_bytes));
+        const uint32_t channel =
+            shape.pairs == 0 || other < shape.channel_begin ? other : other + 2 * shape.pairs;
+        scratch_.row[channel] = QuantiseChannel(channel, values_.Stored(token, channel));
       }
     });
     Lanes::Sync();
@@ -216,7 +243,7 @@ class WarpHeadEncoder {
     patches.left -= count;
     patches.index -= count;
     patches.element -= count * sizes_.element_bytes;
-    const uint8_t* const from = source_.At(token) + channel * sizes_.element_bytes;
+    const uint8_t* const from = values_.source.At(token) + channel * sizes_.element_bytes;
     Lanes::ForEachSet(mask, [&](uint32_t lane, uint32_t rank) {
       patches.index[rank] = token * sizes_.head_dim + channel + lane;
       for (uint32_t byte = 0; byte < sizes_.element_bytes; ++byte) {
@@ -247,6 +274,7 @@ class WarpHeadEncoder {
         [&](uint32_t lane) { digits[0][lane] = digits[1][lane] = digits[2][lane] = first_fill; });
     uint8_t* block = workspace_ + layout_.digits + (rows - 1) / kDigitsInByte * kLanes;
 
+    uint32_t split_token = sizes_.Splits() * sizes_.split_tokens;  // the next one; 0: none is left
     for (uint32_t token = sizes_.tokens; token-- > 0;) {
       const bool exact = token < sizes_.exact_tokens;
       if (!exact) QuantiseToken(token);
@@ -276,16 +304,31 @@ class WarpHeadEncoder {
         place = place == 0 ? kDigitsInByte - 1 : place - 1;
       }
       Lanes::Sync();
+      if (token == split_token && token != 0) {
+        PutSplit(encoder, token / sizes_.split_tokens - 1, patches.count);
+        split_token -= sizes_.split_tokens;
+      }
     }
     const uint8_t* const coded = encoder.Finish();
     const size_t coded_bytes = static_cast<size_t>(workspace_ + layout_.coded_end - coded);
-    const size_t stream_bytes = AlignStream(sizeof(LarderHeadHeader) + coded_bytes +
-                                            sizes_.exact_tokens * sizes_.RowBytes() +
-                                            size_t{patches.count} * (4 + sizes_.element_bytes));
-    const size_t raw_bytes =
-        AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
-    return {stream_bytes > raw_bytes ? 1u : 0u, static_cast<uint32_t>(coded_bytes), patches.count,
-            0};
+    WarpWorkspace::Result result = {0, static_cast<uint32_t>(coded_bytes), patches.count, 0};
+    const size_t stream_bytes = BaseStreamBytes(profile_, sizes_, result);
+    result.raw = 1;
+    result.raw = stream_bytes > BaseStreamBytes(profile_, sizes_, result) ? 1 : 0;
+    return result;
+  }
+
+  // Notes the coder before a token, for whom the point is the `index`-th.
+  LARDER_HD void PutSplit(const LaneEncoder<Lanes>& encoder, uint32_t index,
+                          uint32_t patches) const {
+    uint8_t* const to = workspace_ + layout_.splits + index * sizeof(LarderSplit);
+    const size_t bytes = static_cast<size_t>(workspace_ + layout_.coded_end - encoder.words());
+    Lanes::ForEach([&](uint32_t lane) {
+      if (lane != 0) return;
+      StoreU32(to + offsetof(LarderSplit, patches), patches);
+      StoreU32(to + offsetof(LarderSplit, words), static_cast<uint32_t>(bytes / kWordBytes));
+    });
+    encoder.StoreStates(to + offsetof(LarderSplit, states));
   }
 
   LARDER_HD void StoreDigits(PerLane<uint32_t> (&digits)[kDigitLevels], uint8_t* block) const {
@@ -305,154 +348,8 @@ class WarpHeadEncoder {
   const WarpEncodeScratch& scratch_;
   HeadSizes sizes_;
   WarpWorkspace layout_;
-  bool rotates_;
+  WarpValues<kElement> values_;
   uint8_t* workspace_ = nullptr;
-  TokenSources source_;
-};
-
-// The second pass: puts a head behind those before it, in every level.
-template <class Lanes, CodecElement kElement>
-class WarpHeadPacker {
- public:
-  LARDER_HD WarpHeadPacker(const WarpProfile& profile, const WarpEncodeJob& job)
-      : profile_(profile),
-        job_(job),
-        sizes_(EncodeSizes<kElement>(profile, job)),
-        layout_(sizes_) {}
-
-  LARDER_HD void Pack(uint32_t head) {
-    const size_t directory = DirectoryBytes(job_.heads);
-    size_t base = sizeof(LarderRunHeader) + directory;
-    size_t digits = directory;
-    for (uint32_t before = 0; before < head; ++before) {
-      const WarpWorkspace::Result result = ResultOf(before);
-      base += BaseBytes(result);
-      digits += DigitBytes(result);
-    }
-    const WarpWorkspace::Result result = ResultOf(head);
-    if (head == 0) WriteRunHeader();
-    WriteBase(head, result, job_.levels[0] + base);
-    EndHead(0, sizeof(LarderRunHeader), head, base + BaseBytes(result));
-    const uint8_t* const workspace = WorkspaceOf(head);
-    for (uint32_t level = 0; level + 1 < job_.level_count; ++level) {
-      Copy(workspace + layout_.digits + size_t{level} * sizes_.DigitStreamBytes(),
-           DigitBytes(result), job_.levels[level + 1] + digits);
-      EndHead(level + 1, 0, head, digits + DigitBytes(result));
-    }
-  }
-
- private:
-  LARDER_HD const uint8_t* WorkspaceOf(uint32_t head) const {
-    return job_.workspace + head * layout_.bytes;
-  }
-  LARDER_HD WarpWorkspace::Result ResultOf(uint32_t head) const {
-    WarpWorkspace::Result result;
-    memcpy(&result, WorkspaceOf(head), sizeof(result));
-    return result;
-  }
-  LARDER_HD size_t BaseBytes(const WarpWorkspace::Result& result) const {
-    if (result.raw != 0) {
-      return AlignStream(sizeof(LarderHeadHeader) + sizes_.tokens * sizes_.RowBytes());
-    }
-    return AlignStream(sizeof(LarderHeadHeader) + result.coded_bytes +
-                       sizes_.exact_tokens * sizes_.RowBytes() +
-                       size_t{result.patch_count} * (4 + sizes_.element_bytes));
-  }
-  LARDER_HD size_t DigitBytes(const WarpWorkspace::Result& result) const {
-    return result.raw != 0 ? 0 : sizes_.DigitStreamBytes();
-  }
-
-  // In words of 4 bytes, or of 2, where both sides are aligned to such.
-  LARDER_HD static uint8_t* Copy(const uint8_t* from, size_t bytes, uint8_t* to) {
-    const uintptr_t addresses = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
-    size_t done = 0;
-    if (addresses % sizeof(uint32_t) == 0) {
-      done = CopyWords<uint32_t>(from, bytes, to);
-    } else if (addresses % sizeof(uint16_t) == 0) {
-      done = CopyWords<uint16_t>(from, bytes, to);
-    }
-    CopyWords<uint8_t>(from + done, bytes - done, to + done);
-    return to + bytes;
-  }
-
-  // Returns how many bytes whole words are.
-  template <typename Word>
-  LARDER_HD static size_t CopyWords(const uint8_t* from, size_t bytes, uint8_t* to) {
-    const size_t words = bytes / sizeof(Word);
-    Lanes::ForEach([&](uint32_t lane) {
-      for (size_t i = lane; i < words; i += kLanes) {
-#ifdef __CUDA_ARCH__
-        reinterpret_cast<Word*>(to)[i] = reinterpret_cast<const Word*>(from)[i];
-#else
-        memcpy(to + i * sizeof(Word), from + i * sizeof(Word), sizeof(Word));
-#endif
-      }
-    });
-    return words * sizeof(Word);
-  }
-
-  template <typename T>
-  LARDER_HD static void WriteOnce(const T& value, uint8_t* to) {
-    Lanes::ForEach([&](uint32_t lane) {
-      if (lane == 0) memcpy(to, &value, sizeof(value));
-    });
-  }
-
-  LARDER_HD void WriteRunHeader() const {
-    LarderRunHeader header = {};
-    header.version = kLarderRunVersion;
-    header.exact_tokens = static_cast<uint16_t>(sizes_.exact_tokens);
-    header.filled_tokens = sizes_.tokens;
-    header.profile = profile_.id;
-    WriteOnce(header, job_.levels[0]);
-  }
-
-  LARDER_HD void EndHead(uint32_t level, size_t header_bytes, uint32_t head, size_t end) const {
-    WriteOnce(static_cast<uint32_t>(end), job_.levels[level] + header_bytes + DirectoryBytes(head));
-    if (head + 1 == job_.heads) {
-      WriteOnce(static_cast<uint32_t>(end), reinterpret_cast<uint8_t*>(job_.run_bytes + level));
-    }
-  }
-
-  LARDER_HD uint8_t* CopyTokens(uint32_t head, uint32_t count, uint8_t* to) const {
-    TokenSources source = job_.source;
-    source.base += head * job_.head_stride;
-    for (uint32_t token = 0; token < count; ++token) {
-      to = Copy(source.At(token), sizes_.RowBytes(), to);
-    }
-    return to;
-  }
-
-  LARDER_HD void WriteBase(uint32_t head, const WarpWorkspace::Result& result, uint8_t* to) const {
-    uint8_t* const end = to + BaseBytes(result);
-    LarderHeadHeader header = {};
-    header.mode = static_cast<uint8_t>(result.raw != 0 ? HeadMode::kRaw : HeadMode::kProfile);
-    header.coded_bytes = result.raw != 0 ? 0 : result.coded_bytes;
-    header.patch_count = result.raw != 0 ? 0 : result.patch_count;
-    WriteOnce(header, to);
-    to += sizeof(header);
-    if (result.raw != 0) {
-      to = CopyTokens(head, sizes_.tokens, to);
-    } else {
-      const uint8_t* const workspace = WorkspaceOf(head);
-      // Patches end where their room ends.
-      const uint32_t unused = layout_.patches_max - result.patch_count;
-      to = Copy(workspace + layout_.patch_indices + size_t{4} * unused,
-                size_t{4} * result.patch_count, to);
-      to = Copy(workspace + layout_.coded_end - result.coded_bytes, result.coded_bytes, to);
-      to = CopyTokens(head, sizes_.exact_tokens, to);
-      to = Copy(workspace + layout_.patch_elements + size_t{sizes_.element_bytes} * unused,
-                size_t{sizes_.element_bytes} * result.patch_count, to);
-    }
-    Lanes::ForEach([&](uint32_t lane) {
-      for (uint8_t* padding = to + lane; padding < end; padding += kLanes) *padding = 0;
-    });
-  }
-
-  const WarpProfile& profile_;
-  const WarpEncodeJob& job_;
-  HeadSizes sizes_;
-  WarpWorkspace layout_;
 };
 
 }  // namespace larder

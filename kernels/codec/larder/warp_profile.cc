@@ -52,13 +52,16 @@ void PutTables(const TableFamily& family, BlockWriter& writer, WarpProfile* view
     }
     ranges.insert(ranges.end(), range.begin(), range.end());
   }
+  std::vector<int16_t> costs;
   for (uint32_t table = 0; table < family.size(); ++table) {
     symbol_max.push_back(family.table(table).symbol_max);
+    costs.insert(costs.end(), family.costs(table).begin(), family.costs(table).end());
   }
   view->ranges = writer.Put(ranges.data(), ranges.size());
   writer.Put(symbols.data(), symbols.size(), /*tight=*/true);
   view->encode_tables = writer.Put(family.base_encode().data(), family.size());
   view->symbol_max = writer.Put(symbol_max.data(), symbol_max.size());
+  view->costs = writer.Put(costs.data(), costs.size());
 }
 
 WarpProfile Write(const LarderProfile& profile, BlockWriter& writer) {

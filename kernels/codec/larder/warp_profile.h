@@ -7,12 +7,26 @@
 #include <span>
 
 #include "kernels/codec/larder/profile.h"
+#include "kernels/codec/larder/step_table.h"
+#include "kernels/codec/run_layout.h"
 
 namespace larder {
 
 // One channel of one head in 32 bits, as the profile file says it.
 LARDER_HD constexpr uint32_t PackChannel(uint32_t step, uint32_t table, int32_t mean) {
   return step | table << 8 | static_cast<uint32_t>(mean) << 16;
+}
+
+// The same from a head's own parameters, as they are stored.
+LARDER_HD inline uint32_t PackInlineChannel(const uint8_t* parameters, uint32_t head_dim,
+                                            uint32_t channel) {
+  const uint8_t* const tables = parameters + (head_dim / kLanes + 1) / 2 * 2;
+  const uint8_t* const means = tables + head_dim;
+  const uint32_t octaves = tables[channel] >> kTableBits;
+  const uint32_t step = parameters[channel / kLanes] + octaves * kStepsPerOctave;
+  // One octave too many shows as a table that is not there.
+  const uint32_t table = step > kStepIndexMax ? 255 : tables[channel] & ((1u << kTableBits) - 1);
+  return PackChannel(step & 255, table, static_cast<int16_t>(LoadU16(means + 2 * channel)));
 }
 
 // Tables for decoding in little memory: of each, the symbol of each slot, and of each symbol its
@@ -36,6 +50,7 @@ struct WarpProfile {
   const uint32_t* ranges = nullptr;  // of WarpTables; their symbols follow
   const EncodeTable* encode_tables = nullptr;
   const uint8_t* symbol_max = nullptr;       // of each table
+  const int16_t* costs = nullptr;            // SymbolCosts of each table
   const uint64_t* turns = nullptr;           // of each pair
   const CosineSine* within_chunk = nullptr;  // [token][pair], of positions 0 to kCodecTokensMax - 1
   const uint32_t* channels = nullptr;        // PackChannel: [layer][plane][head][channel]

@@ -78,11 +78,16 @@ class Avx2Decoder {
   LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE bool Begin(const uint8_t* stream, size_t bytes,
                                                      StreamTail& tail) {
     if (bytes < kStateBytes || bytes % kWordBytes != 0) return false;
-    for (size_t k = 0; k < 4; ++k) {
-      state_.part[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(stream) + k);
-    }
-    cursor_.Begin(stream, bytes, tail);
+    BeginAt(stream, stream + kStateBytes, bytes - kStateBytes, tail);
     return true;
+  }
+
+  LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE void BeginAt(const uint8_t* states, const uint8_t* words,
+                                                       size_t bytes, StreamTail& tail) {
+    for (size_t k = 0; k < 4; ++k) {
+      state_.part[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(states) + k);
+    }
+    cursor_.Begin(words, bytes, tail);
   }
 
   // The next symbol of each lane. `offset` is the lane's table x kProbabilityScale.
@@ -102,12 +107,16 @@ class Avx2Decoder {
   // Whether every row so far was there.
   bool IsSound() const { return cursor_.IsSound(); }
 
-  // Whether every row was there and the stream ends here as an encoder began it.
-  LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE bool Finish() const {
-    const __m256i start = _mm256_set1_epi32(kStateLow);
+  // Whether every row was there and the words end here with these states; nullptr: the stream ends,
+  // as an encoder began it.
+  LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE bool Finish(const uint8_t* states = nullptr) const {
+    __m256i end = _mm256_set1_epi32(kStateLow);
     __m256i equal = _mm256_set1_epi32(-1);
-    for (const __m256i& state : state_.part) {
-      equal = _mm256_and_si256(equal, _mm256_cmpeq_epi32(state, start));
+    for (size_t k = 0; k < 4; ++k) {
+      if (states != nullptr) {
+        end = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(states) + k);
+      }
+      equal = _mm256_and_si256(equal, _mm256_cmpeq_epi32(state_.part[k], end));
     }
     return cursor_.IsAtEnd() && _mm256_movemask_epi8(equal) == -1;
   }
@@ -161,12 +170,17 @@ class Avx2Encoder {
     }
   }
 
+  const uint8_t* words() const { return next_; }
+  LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE void StoreStates(uint8_t* states) const {
+    for (size_t k = 0; k < 4; ++k) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(states) + k, state_.part[k]);
+    }
+  }
+
   // Writes the states; returns where the stream begins.
   LARDER_TARGET_AVX2 LARDER_ALWAYS_INLINE uint8_t* Finish() {
     next_ -= kStateBytes;
-    for (size_t k = 0; k < 4; ++k) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(next_) + k, state_.part[k]);
-    }
+    StoreStates(next_);
     return next_;
   }
 

@@ -8,20 +8,30 @@ namespace larder {
 
 LARDER_TARGET_AVX512 size_t EncodeStreamAvx512(const EncodeModel& model,
                                                std::span<const uint8_t> symbols,
-                                               std::span<uint8_t> room) {
+                                               std::span<uint8_t> room,
+                                               const StreamSplits& splits) {
   const EncodeTable* tables = model.tables.data();
   const uint8_t* table_of_channel = model.table_of_channel.data();
   const size_t channels = model.table_of_channel.size();
-  const uint8_t* symbol = symbols.data() + symbols.size();
   uint8_t* const end = room.data() + room.size();
   Avx512Encoder encoder;
   encoder.Begin(end);
-  while (symbol != symbols.data()) {
-    for (size_t channel = channels; channel > 0;) {
-      channel -= kLanes;
-      symbol -= kLanes;
-      encoder.EncodeRow(tables, LoadBytesAvx512(table_of_channel + channel),
-                        LoadBytesAvx512(symbol));
+  for (size_t part = splits.points.size() + 1; part-- > 0;) {
+    const uint8_t* const begin = symbols.data() + part * splits.symbols_apart;
+    const uint8_t* symbol = part == splits.points.size() ? symbols.data() + symbols.size()
+                                                         : begin + splits.symbols_apart;
+    while (symbol != begin) {
+      for (size_t channel = channels; channel > 0;) {
+        channel -= kLanes;
+        symbol -= kLanes;
+        encoder.EncodeRow(tables, LoadBytesAvx512(table_of_channel + channel),
+                          LoadBytesAvx512(symbol));
+      }
+    }
+    if (part > 0) {
+      StreamPoint& point = splits.points[part - 1];
+      point.words = static_cast<uint32_t>(static_cast<size_t>(end - encoder.words()) / kWordBytes);
+      encoder.StoreStates(point.states);
     }
   }
   return static_cast<size_t>(end - encoder.Finish());
@@ -33,7 +43,7 @@ LARDER_TARGET_AVX512 bool DecodeStreamAvx512(const StreamToDecode& stream) {
   const size_t channels = stream.model.table_of_channel.size();
   StreamTail tail;
   Avx512Decoder decoder;
-  if (!decoder.Begin(stream.bytes.data(), stream.bytes.size(), tail)) return false;
+  decoder.BeginAt(stream.states, stream.bytes.data(), stream.bytes.size(), tail);
   for (size_t i = 0; i < stream.symbols.size(); i += channels) {
     uint8_t* symbols = stream.symbols.data() + i;
     for (size_t channel = 0; channel < channels; channel += kLanes) {
@@ -41,7 +51,7 @@ LARDER_TARGET_AVX512 bool DecodeStreamAvx512(const StreamToDecode& stream) {
                        symbols + channel);
     }
   }
-  return decoder.Finish();
+  return decoder.Finish(stream.end_states);
 }
 
 LARDER_TARGET_AVX512 SoundPair DecodePairAvx512(const StreamToDecode& first,
@@ -53,10 +63,8 @@ LARDER_TARGET_AVX512 SoundPair DecodePairAvx512(const StreamToDecode& first,
   const size_t channels = first.model.table_of_channel.size();
   StreamTail first_tail, second_tail;
   Avx512Decoder a, b;
-  if (!a.Begin(first.bytes.data(), first.bytes.size(), first_tail) ||
-      !b.Begin(second.bytes.data(), second.bytes.size(), second_tail)) {
-    return {DecodeStreamAvx512(first), DecodeStreamAvx512(second)};
-  }
+  a.BeginAt(first.states, first.bytes.data(), first.bytes.size(), first_tail);
+  b.BeginAt(second.states, second.bytes.data(), second.bytes.size(), second_tail);
   for (size_t i = 0; i < first.symbols.size(); i += channels) {
     uint8_t* first_symbols = first.symbols.data() + i;
     uint8_t* second_symbols = second.symbols.data() + i;
@@ -69,7 +77,7 @@ LARDER_TARGET_AVX512 SoundPair DecodePairAvx512(const StreamToDecode& first,
       StoreBytesAvx512(second_row, second_symbols + channel);
     }
   }
-  return {a.Finish(), b.Finish()};
+  return {a.Finish(first.end_states), b.Finish(second.end_states)};
 }
 
 }  // namespace larder

@@ -45,10 +45,15 @@ class Avx512Decoder {
   LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE bool Begin(const uint8_t* stream, size_t bytes,
                                                        StreamTail& tail) {
     if (bytes < kStateBytes || bytes % kWordBytes != 0) return false;
-    state_.low = _mm512_loadu_si512(stream);
-    state_.high = _mm512_loadu_si512(stream + kStateBytes / 2);
-    cursor_.Begin(stream, bytes, tail);
+    BeginAt(stream, stream + kStateBytes, bytes - kStateBytes, tail);
     return true;
+  }
+
+  LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE void BeginAt(const uint8_t* states,
+                                                         const uint8_t* words, size_t bytes,
+                                                         StreamTail& tail) {
+    state_ = LoadStates(states);
+    cursor_.Begin(words, bytes, tail);
   }
 
   // The next symbol of each lane. `offset` is the lane's table x kProbabilityScale.
@@ -65,14 +70,20 @@ class Avx512Decoder {
   // Whether every row so far was there.
   bool IsSound() const { return cursor_.IsSound(); }
 
-  // Whether every row was there and the stream ends here as an encoder began it.
-  LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE bool Finish() const {
-    const __m512i start = _mm512_set1_epi32(kStateLow);
-    return cursor_.IsAtEnd() && (_mm512_cmpneq_epu32_mask(state_.low, start) |
-                                 _mm512_cmpneq_epu32_mask(state_.high, start)) == 0;
+  // Whether every row was there and the words end here with these states; nullptr: the stream ends,
+  // as an encoder began it.
+  LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE bool Finish(const uint8_t* states = nullptr) const {
+    Avx512Row end = {_mm512_set1_epi32(kStateLow), _mm512_set1_epi32(kStateLow)};
+    if (states != nullptr) end = LoadStates(states);
+    return cursor_.IsAtEnd() && (_mm512_cmpneq_epu32_mask(state_.low, end.low) |
+                                 _mm512_cmpneq_epu32_mask(state_.high, end.high)) == 0;
   }
 
  private:
+  LARDER_TARGET_AVX512 static LARDER_ALWAYS_INLINE Avx512Row LoadStates(const uint8_t* states) {
+    return {_mm512_loadu_si512(states), _mm512_loadu_si512(states + kStateBytes / 2)};
+  }
+
   LARDER_TARGET_AVX512 static LARDER_ALWAYS_INLINE __m512i TakeSymbols(const DecodeTable* tables,
                                                                        __m512i offset,
                                                                        __m512i& state) {
@@ -122,11 +133,16 @@ class Avx512Encoder {
     PutSymbols(tables, table.low, symbol.low, state_.low);
   }
 
+  const uint8_t* words() const { return next_; }
+  LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE void StoreStates(uint8_t* states) const {
+    _mm512_storeu_si512(states, state_.low);
+    _mm512_storeu_si512(states + kStateBytes / 2, state_.high);
+  }
+
   // Writes the states; returns where the stream begins.
   LARDER_TARGET_AVX512 LARDER_ALWAYS_INLINE uint8_t* Finish() {
     next_ -= kStateBytes;
-    _mm512_storeu_si512(next_, state_.low);
-    _mm512_storeu_si512(next_ + kStateBytes / 2, state_.high);
+    StoreStates(next_);
     return next_;
   }
 

@@ -24,14 +24,16 @@ class LaneDecoder {
   // False when the bytes are too few to be a stream; the decoder must not be used then.
   LARDER_HD bool Begin(const uint8_t* stream, size_t bytes) {
     if (bytes < kStateBytes || bytes % kWordBytes != 0) return false;
-    Lanes::ForEach([&](uint32_t lane) {
-      const uint8_t* state = stream + lane * sizeof(uint32_t);
-      state_[lane] = LoadWord(state) | LoadWord(state + kWordBytes) << 16;
-    });
-    next_ = stream + kStateBytes;
-    words_left_ = static_cast<uint32_t>((bytes - kStateBytes) / kWordBytes);
-    overrun_ = false;
+    BeginAt(stream, stream + kStateBytes, bytes - kStateBytes);
     return true;
+  }
+
+  // Begins between two rows, where the states are these and the next rows have `bytes` of words.
+  LARDER_HD void BeginAt(const uint8_t* states, const uint8_t* words, size_t bytes) {
+    Lanes::ForEach([&](uint32_t lane) { state_[lane] = LoadState(states, lane); });
+    next_ = words;
+    words_left_ = static_cast<uint32_t>(bytes / kWordBytes);
+    overrun_ = false;
   }
 
   // The next symbol of each lane, from table `table[lane]` of `tables`. After the stream's end the
@@ -68,6 +70,13 @@ class LaneDecoder {
   // Whether every row so far was there.
   LARDER_HD bool IsSound() const { return !overrun_; }
 
+  // Whether every row was there and these are the states, with so many words left.
+  LARDER_HD bool IsAt(const uint8_t* states, uint32_t words_left) const {
+    const uint32_t wrong =
+        Lanes::Ballot([&](uint32_t lane) { return state_[lane] != LoadState(states, lane); });
+    return !overrun_ && words_left_ == words_left && wrong == 0;
+  }
+
   // Whether every row was there and the stream ends here as an encoder began it.
   LARDER_HD bool Finish() const {
     const uint32_t wrong = Lanes::Ballot([&](uint32_t lane) { return state_[lane] != kStateLow; });
@@ -75,6 +84,11 @@ class LaneDecoder {
   }
 
  private:
+  LARDER_HD static uint32_t LoadState(const uint8_t* states, uint32_t lane) {
+    const uint8_t* const state = states + lane * sizeof(uint32_t);
+    return LoadWord(state) | LoadWord(state + kWordBytes) << 16;
+  }
+
   PerLane<uint32_t> state_;
   const uint8_t* next_ = nullptr;
   uint32_t words_left_ = 0;
@@ -112,14 +126,22 @@ class LaneEncoder {
     });
   }
 
-  // Writes the states; returns where the stream begins.
-  LARDER_HD uint8_t* Finish() {
-    next_ -= kStateBytes;
+  // Where the words begin of the rows so far.
+  LARDER_HD const uint8_t* words() const { return next_; }
+
+  // What a decoder of those rows begins with: kStateBytes, at an even address on a GPU.
+  LARDER_HD void StoreStates(uint8_t* states) const {
     Lanes::ForEach([&](uint32_t lane) {
-      uint8_t* state = next_ + lane * sizeof(uint32_t);
+      uint8_t* const state = states + lane * sizeof(uint32_t);
       StoreWord(state, state_[lane] & 0xffffu);
       StoreWord(state + kWordBytes, state_[lane] >> 16);
     });
+  }
+
+  // Writes the states; returns where the stream begins.
+  LARDER_HD uint8_t* Finish() {
+    next_ -= kStateBytes;
+    StoreStates(next_);
     return next_;
   }
 

@@ -20,18 +20,17 @@ struct StreamTail {
 
 class WordCursor {
  public:
-  // Does not own the stream or the tail. REQUIRES: kStateBytes <= bytes, even.
-  void Begin(const uint8_t* stream, size_t bytes, StreamTail& tail) {
-    end_ = stream + bytes;
-    const size_t words = bytes - kStateBytes;
-    const size_t tail_bytes = std::min(words, kRowBytesMax);
+  // `bytes` of words, even. Does not own them or the tail.
+  void Begin(const uint8_t* words, size_t bytes, StreamTail& tail) {
+    end_ = words + bytes;
+    const size_t tail_bytes = std::min(bytes, kRowBytesMax);
     std::memset(tail.bytes, 0, sizeof(tail.bytes));
     std::memcpy(tail.bytes, end_ - tail_bytes, tail_bytes);
     tail_begin_ = tail.bytes;
     tail_end_ = tail.bytes + tail_bytes;
     overrun_ = false;
-    next_ = stream + kStateBytes;
-    if (words < kRowBytesMax) {
+    next_ = words;
+    if (bytes < kRowBytesMax) {
       next_ = tail_begin_;
       last_ = tail_end_;
     } else {

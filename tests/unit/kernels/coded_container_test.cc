@@ -208,6 +208,70 @@ TEST_F(CodedContainerTest, ASliceIsTheSameAsThatOfTheWhole) {
   }
 }
 
+// A reader of the tokens [20, 30) of some heads of one layer, who has nothing but metadata and what
+// it is told that it needs.
+TEST_F(CodedContainerTest, TokensAreReadFromTheirRangesAlone) {
+  const Part wanted{.layer_begin = 1, .layer_end = 2, .head_begin = 1, .head_end = 2};
+  const TokenRange tokens{.begin = 20, .end = 30};
+  for (const ContainerCodec codec :
+       {ContainerCodec::kRaw, ContainerCodec::kLossless, ContainerCodec::kLarder}) {
+    SCOPED_TRACE(ContainerCodecName(codec));
+    const ContainerCodecs codecs(nullptr, /*split_tokens=*/16);
+    const auto container =
+        EncodeContainer(codecs, codec, 0, manifest_, identity_,
+                        RandomSegments(random_, std::span<const uint8_t>(payload_)));
+    ASSERT_TRUE(container.ok()) << container.status();
+    Bytes slice;
+    ASSERT_TRUE(Read(*container, wanted, 0, &slice).ok());
+
+    const size_t body = ContainerView::Parse(*container)->entries()[0].offset;
+    Bytes sparse(container->size(), 0xa5);
+    std::copy_n(container->begin(), body, sparse.begin());
+    const auto view = ContainerView::Parse(sparse);
+    ASSERT_TRUE(view.ok()) << view.status();
+    size_t fetched = 0;
+    for (uint32_t step = 0; step < kNeededSteps; ++step) {
+      const auto ranges = FindContainerTokens(codecs, *view, manifest_, wanted, tokens, 0, step);
+      ASSERT_TRUE(ranges.ok()) << ranges.status();
+      for (const ContainerRange& range : *ranges) {
+        std::copy(container->begin() + static_cast<ptrdiff_t>(range.begin),
+                  container->begin() + static_cast<ptrdiff_t>(range.end),
+                  sparse.begin() + static_cast<ptrdiff_t>(range.begin));
+        fetched += range.end - range.begin;
+      }
+    }
+    // One of three layers, one of two heads: a sixth of the bytes, of which ten tokens of 32.
+    EXPECT_LT(fetched, (container->size() - body) / 6);
+    const size_t row = manifest_.HeadBytes() / manifest_.tokens_per_chunk;
+    Bytes expected;
+    for (size_t plane = 0; plane < 2; ++plane) {
+      const auto begin = slice.begin() + static_cast<ptrdiff_t>(plane * manifest_.HeadBytes());
+      expected.insert(expected.end(), begin + static_cast<ptrdiff_t>(tokens.begin * row),
+                      begin + static_cast<ptrdiff_t>(tokens.end * row));
+    }
+    Bytes decoded(expected.size());
+    const absl::Status read = ReadContainerTokens(codecs, *view, manifest_, wanted, tokens, 0,
+                                                  RandomSegments(random_, std::span(decoded)));
+    ASSERT_TRUE(read.ok()) << read;
+    EXPECT_EQ(decoded, expected);
+  }
+}
+
+TEST_F(CodedContainerTest, TokensThatAreNotThereAreTheCallersError) {
+  const Bytes container = Encode(ContainerCodec::kLarder);
+  const auto view = ContainerView::Parse(container);
+  for (const TokenRange& tokens :
+       {TokenRange{3, 3}, TokenRange{0, manifest_.tokens_per_chunk + 1}}) {
+    const absl::Status read =
+        ReadContainerTokens(codecs_, *view, manifest_, identity_.part, tokens, 0, {});
+    EXPECT_TRUE(absl::IsInvalidArgument(read)) << read;
+    EXPECT_THAT(read.message(), HasSubstr("token range"));
+  }
+  const absl::Status read =
+      ReadContainerTokens(codecs_, *view, manifest_, identity_.part, {0, 1}, 0, {});
+  EXPECT_THAT(read.message(), HasSubstr("segments hold 0"));
+}
+
 TEST_F(CodedContainerTest, DamageIsDataLossAndNamed) {
   for (const ContainerCodec codec : {ContainerCodec::kLossless, ContainerCodec::kLarder}) {
     const Bytes sound = Encode(codec);

@@ -146,6 +146,12 @@ TEST(CodecToolTest, EncodedFilesComeBack) {
   EXPECT_EQ(*DecodeSample(*parsed, **codec, 2), *DecodeSample(*encoded, **codec, 2));
   EXPECT_FALSE(DecodeSample(*parsed, **codec, 5).ok());
 
+  const auto split = MakeCodecByName("larder", LarderProfile::Generic(), /*split_tokens=*/16);
+  const auto with_points = EncodeSample(*sample, "larder", **split);
+  ASSERT_TRUE(with_points.ok()) << with_points.status();
+  EXPECT_GT(with_points->ContainerBytes(1), encoded->ContainerBytes(1));
+  EXPECT_EQ(*DecodeSample(*with_points, **codec, 2), *DecodeSample(*encoded, **codec, 2));
+
   EXPECT_FALSE(ParseEncodedSample(std::span(bytes).first(bytes.size() - 1)).ok());
   EXPECT_FALSE(ParseEncodedSample(std::span(bytes).first(20)).ok());
   std::vector<uint8_t> longer = bytes;

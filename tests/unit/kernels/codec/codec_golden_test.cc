@@ -77,11 +77,11 @@ TEST(CodecGoldenTest, EveryPathEncodesAndDecodesEveryLevelOfLarderThatWasShipped
     const std::vector<uint8_t> plane = ReadGolden("plane_bfloat16.bin");
     Runs runs;
     for (uint32_t level = 0; level < kLarderLevels; ++level) {
-      runs.push_back(ReadGolden(golden.name + "_level" + std::to_string(level) + ".bin"));
+      runs.push_back(ReadGolden(golden.LevelFile(level)));
     }
     for (const CpuPath path : AvailableCpuPaths()) {
-      SCOPED_TRACE(golden.name + " " + CpuPathName(path));
-      const std::unique_ptr<Codec> codec = MakeLarderCodec(profile, path);
+      SCOPED_TRACE(golden.LevelFile(0) + " " + CpuPathName(path));
+      const std::unique_ptr<Codec> codec = MakeLarderCodec(profile, path, golden.split_tokens);
       EXPECT_EQ(EncodeLevels(*codec, golden.geometry, golden.place, plane, kLarderLevels), runs);
       for (uint32_t levels = 1; levels <= kLarderLevels; ++levels) {
         std::vector<uint8_t> decoded;

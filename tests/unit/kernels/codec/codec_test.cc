@@ -112,6 +112,11 @@ TEST(RawCodecTest, EveryRangeComesBackAndOtherSizesAreRefused) {
     std::vector<uint8_t> decoded;
     ASSERT_TRUE(DecodeRun(*codec, geometry, {}, run, range, decoded).ok());
     EXPECT_EQ(decoded, Cut(geometry, plane, range));
+    std::vector<uint8_t> from_needed;
+    size_t needed_bytes = 0;
+    ASSERT_TRUE(DecodeNeeded(*codec, geometry, {}, {run}, range, from_needed, needed_bytes).ok());
+    EXPECT_EQ(from_needed, decoded);
+    EXPECT_EQ(needed_bytes, decoded.size());
     run.pop_back();
     EXPECT_EQ(DecodeRun(*codec, geometry, {}, run, range, decoded).code, CodecCode::kCorrupt);
   }

@@ -22,15 +22,18 @@ struct Sample {
   PlanePlace place;
   std::shared_ptr<const LarderProfile> profile;
   std::vector<uint8_t> plane;
+  uint32_t split_tokens;
 
   Sample(Random& random, PlaneContent content)
       : geometry(RandomGeometry(random)),
         place(RandomPlace(random)),
-        profile(random.Below(3) == 0 ? LarderProfile::Generic()
-                                     : ParseProfile(RandomProfileContents(random, geometry))),
-        plane(RandomPlane(random, geometry, content)) {}
+        profile(RandomProfile(random, geometry)),
+        plane(RandomPlane(random, geometry, content)),
+        split_tokens(RandomSplitTokens(random)) {}
 
-  std::unique_ptr<Codec> Make(CpuPath path) const { return MakeLarderCodec(profile, path); }
+  std::unique_ptr<Codec> Make(CpuPath path) const {
+    return MakeLarderCodec(profile, path, split_tokens);
+  }
 };
 
 class LarderPathTest : public ::testing::TestWithParam<CpuPath> {};
@@ -86,6 +89,27 @@ TEST_P(LarderPathTest, DecodesTheValuesOfTheReferenceFromAnyPrefixInAnyRange) {
       ASSERT_TRUE(status.ok()) << status.text;
       ASSERT_EQ(part, Cut(sample.geometry, whole, range)) << levels << " levels";
     }
+  }
+}
+
+TEST_P(LarderPathTest, ReadsNothingButWhatItNeeds) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    const Sample sample(random, kPlaneContents[seed % 4]);
+    const std::unique_ptr<Codec> codec = sample.Make(GetParam());
+    const Runs runs = EncodeLevels(*codec, sample.geometry, sample.place, sample.plane,
+                                   static_cast<uint32_t>(1 + random.Below(kLarderLevels)));
+    const PlaneRange range = RandomRange(random, sample.geometry);
+    std::vector<uint8_t> expected, decoded;
+    ASSERT_TRUE(DecodeLevels(*codec, sample.geometry, sample.place, runs,
+                             static_cast<uint32_t>(runs.size()), range, expected)
+                    .ok());
+    size_t needed_bytes = 0;
+    const CodecStatus status =
+        DecodeNeeded(*codec, sample.geometry, sample.place, runs, range, decoded, needed_bytes);
+    ASSERT_TRUE(status.ok()) << status.text;
+    ASSERT_EQ(decoded, expected);
   }
 }
 

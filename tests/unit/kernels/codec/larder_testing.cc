@@ -43,6 +43,19 @@ std::shared_ptr<const LarderProfile> ParseProfile(const ProfileContents& content
   return profile;
 }
 
+std::shared_ptr<const LarderProfile> RandomProfile(Random& random, const PlaneGeometry& geometry) {
+  const uint64_t kind = random.Below(4);
+  if (kind == 0) return LarderProfile::Generic();
+  ProfileContents contents = RandomProfileContents(random, geometry);
+  if (kind == 1) {
+    contents.layers = 0;
+    contents.steps.clear();
+    contents.channel_tables.clear();
+    contents.means.clear();
+  }
+  return ParseProfile(contents);
+}
+
 PlanePlace RandomPlace(Random& random) {
   PlanePlace place;
   place.layer = static_cast<uint32_t>(random.Below(2));
@@ -78,6 +91,10 @@ CodecStatus DecodeLevels(const Codec& codec, const PlaneGeometry& geometry, cons
   result.assign(range.Bytes(geometry), 0xa5);
   CodecScratch scratch;
   return codec.DecodePlane(geometry, place, views, range, result, scratch);
+}
+
+uint32_t RandomSplitTokens(Random& random) {
+  return kSplitUnit * static_cast<uint32_t>(random.Below(4));
 }
 
 }  // namespace larder

@@ -8,7 +8,9 @@
 
 #include "common/random.h"
 #include "kernels/codec/codec.h"
+#include "kernels/codec/larder/larder_format.h"
 #include "kernels/codec/larder/profile.h"
+#include "tests/unit/kernels/codec/plane_testing.h"
 
 namespace larder {
 
@@ -19,15 +21,19 @@ ProfileContents RandomProfileContents(Random& random, const PlaneGeometry& geome
 // Failing is a failure of the test.
 std::shared_ptr<const LarderProfile> ParseProfile(const ProfileContents& contents);
 
+// One of those, one that has a rotation but no parameters, or the generic one.
+std::shared_ptr<const LarderProfile> RandomProfile(Random& random, const PlaneGeometry& geometry);
+
 // Keys or values of either layer, at the start of a sequence or within.
 PlanePlace RandomPlace(Random& random);
-
-using Runs = std::vector<std::vector<uint8_t>>;
 
 // The first `levels` levels, each encoded into memory of LevelBytesMax. Failing is a failure of the
 // test.
 Runs EncodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
                   std::span<const uint8_t> plane, uint32_t levels);
+
+// Nothing, or some tokens between split points.
+uint32_t RandomSplitTokens(Random& random);
 
 // Decodes from copies of the very size.
 CodecStatus DecodeLevels(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,

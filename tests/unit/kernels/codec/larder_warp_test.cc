@@ -54,18 +54,12 @@ struct Sample {
 
   explicit Sample(Random& random, PlaneContent content) : geometry(RandomGeometry(random)) {
     place = RandomPlace(random);
-    ProfileContents contents = RandomProfileContents(random, geometry);
-    if (random.Below(3) == 0) {  // parameters in the streams, but a rotation
-      contents.layers = 0;
-      contents.steps.clear();
-      contents.channel_tables.clear();
-      contents.means.clear();
-    }
-    profile = ParseProfile(contents);
+    profile = RandomProfile(random, geometry);
     range = random.Below(2) == 0 ? PlaneRange::Whole(geometry) : RandomRange(random, geometry);
     const std::vector<uint8_t> plane = RandomPlane(random, geometry, content);
-    runs = EncodeLevels(*MakeLarderCodec(profile, BestCpuPath()), geometry, place, plane,
-                        static_cast<uint32_t>(1 + random.Below(kLarderLevels)));
+    runs =
+        EncodeLevels(*MakeLarderCodec(profile, BestCpuPath(), RandomSplitTokens(random)), geometry,
+                     place, plane, static_cast<uint32_t>(1 + random.Below(kLarderLevels)));
   }
 
   CodecStatus DecodeReference(std::vector<uint8_t>& result) const {
@@ -107,7 +101,8 @@ TEST(LarderWarpTest, DecodesTheValuesOfTheReferenceIntoContiguousMemory) {
     ASSERT_TRUE(sample.DecodeReference(expected).ok());
     AlignedBytes decoded(expected.size());
     const WarpDecodeJob job = sample.Job(decoded.data());
-    ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job),
+    ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile, sample.geometry.head_dim),
+                         sample.geometry.element, job),
               HeadFault::kNone);
     ASSERT_EQ(std::vector<uint8_t>(decoded.span().begin(), decoded.span().end()), expected);
   }
@@ -137,7 +132,8 @@ TEST(LarderWarpTest, DecodesIntoPagedBlocks) {
     AlignedBytes blocks(table.size() * to.block_stride);
     to.base = blocks.data();
     const WarpDecodeJob job = sample.Job(to, sample.RowBytes());
-    ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job),
+    ASSERT_EQ(DecodeWarp(WarpModel(*sample.profile, sample.geometry.head_dim),
+                         sample.geometry.element, job),
               HeadFault::kNone);
     for (uint32_t head = 0; head < heads; ++head) {
       for (uint32_t token = 0; token < tokens; ++token) {
@@ -169,7 +165,8 @@ TEST(LarderWarpTest, DamageGivesTheVerdictAndValuesOfTheReference) {
     const CodecStatus verdict = sample.DecodeReference(expected);
     AlignedBytes decoded(expected.size());
     const WarpDecodeJob job = sample.Job(decoded.data());
-    const HeadFault fault = DecodeWarp(WarpModel(*sample.profile), sample.geometry.element, job);
+    const HeadFault fault = DecodeWarp(WarpModel(*sample.profile, sample.geometry.head_dim),
+                                       sample.geometry.element, job);
     ASSERT_EQ(fault == HeadFault::kNone, verdict.ok())
         << HeadFaultText(fault) << " / " << verdict.text;
     if (verdict.ok()) {

@@ -189,4 +189,29 @@ CodecStatus DecodeRun(const Codec& codec, const PlaneGeometry& geometry, const P
   return codec.DecodePlane(geometry, place, {&level, 1}, range, result, scratch);
 }
 
+CodecStatus DecodeNeeded(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
+                         const Runs& runs, const PlaneRange& range, std::vector<uint8_t>& result,
+                         size_t& needed_bytes) {
+  Runs parts;
+  for (const std::vector<uint8_t>& run : runs) parts.emplace_back(run.size(), 0xa5);
+  const std::vector<std::span<const uint8_t>> views(parts.begin(), parts.end());
+  needed_bytes = 0;
+  for (uint32_t step = 0; step < kNeededSteps; ++step) {
+    std::vector<LevelRange> needed;
+    const CodecStatus status = codec.FindNeeded(geometry, place, views, range, step, needed);
+    if (!status.ok()) return status;
+    for (const LevelRange& bytes : needed) {
+      EXPECT_LT(bytes.begin, bytes.end);
+      EXPECT_LE(bytes.end, runs[bytes.level].size());
+      std::copy(runs[bytes.level].begin() + static_cast<ptrdiff_t>(bytes.begin),
+                runs[bytes.level].begin() + static_cast<ptrdiff_t>(bytes.end),
+                parts[bytes.level].begin() + static_cast<ptrdiff_t>(bytes.begin));
+      needed_bytes += bytes.end - bytes.begin;
+    }
+  }
+  result.assign(range.Bytes(geometry), 0xa5);
+  CodecScratch scratch;
+  return codec.DecodePlane(geometry, place, views, range, result, scratch);
+}
+
 }  // namespace larder

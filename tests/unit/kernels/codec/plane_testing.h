@@ -57,4 +57,12 @@ CodecStatus DecodeRun(const Codec& codec, const PlaneGeometry& geometry, const P
                       std::span<const uint8_t> run, const PlaneRange& range,
                       std::vector<uint8_t>& result);
 
+using Runs = std::vector<std::vector<uint8_t>>;  // one a level
+
+// Decodes from memory that holds what FindNeeded names, and noise elsewhere; `needed_bytes` becomes
+// how much that was.
+CodecStatus DecodeNeeded(const Codec& codec, const PlaneGeometry& geometry, const PlanePlace& place,
+                         const Runs& runs, const PlaneRange& range, std::vector<uint8_t>& result,
+                         size_t& needed_bytes);
+
 }  // namespace larder

@@ -30,10 +30,13 @@ class AlignedBytes {
 
 // A profile in the form of the kernels.
 struct WarpModel {
-  explicit WarpModel(const LarderProfile& profile)
+  // The head dim is that of the planes: a profile may be of any.
+  WarpModel(const LarderProfile& profile, uint32_t head_dim)
       : block(WarpProfileBytes(profile)),
         view(WriteWarpProfile(profile, block.span(), block.data())),
-        tables(view.Tables()) {}
+        tables(view.Tables()) {
+    view.head_dim = head_dim;
+  }
 
   AlignedBytes block;
   WarpProfile view;
