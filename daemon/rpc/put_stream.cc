@@ -1,10 +1,13 @@
 #include "daemon/rpc/put_stream.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "daemon/core/level_cuts.h"
 #include "daemon/rpc/messages.h"
 
 namespace larder {
@@ -110,7 +113,19 @@ absl::Status PutStream::Begin(const v1::PutHeader& header) {
   if (header.ttl_ms() != 0) incoming_->options.ttl = absl::Milliseconds(header.ttl_ms());
   incoming_->options.pin = header.pin();
   incoming_->options.category = static_cast<uint8_t>(header.category());
+  RETURN_IF_ERROR(ChooseForm(header));
   return LookForPart();
+}
+
+absl::Status PutStream::ChooseForm(const v1::PutHeader& header) {
+  const Manifest& manifest = space_->description.manifest;
+  ASSIGN_OR_RETURN(incoming_->codec, ParseCodec("codec", header.codec(), manifest.codec));
+  incoming_->levels = header.levels();
+  if (header.codec() == v1::CODEC_UNSPECIFIED && header.levels() == 0) {
+    incoming_->levels = manifest.levels;
+  }
+  RETURN_IF_ERROR(CheckLevels(incoming_->codec, incoming_->levels));
+  return Annotate(CheckCodec(codecs_, incoming_->codec, manifest), "codec");
 }
 
 absl::Status PutStream::ResolveSpace(const v1::PutHeader& header) {
@@ -163,30 +178,56 @@ absl::Status PutStream::Add(std::string piece) {
 }
 
 absl::Status PutStream::Store() {
+  if (incoming_->codec != ContainerCodec::kRaw) return StoreCoded();
+  const Manifest& manifest = space_->description.manifest;
+  return StoreContainer(RawContainerBytes(manifest, incoming_->identity.part),
+                        [&](std::span<uint8_t> destination) {
+                          return WriteRawContainer(destination, manifest, incoming_->identity,
+                                                   incoming_->payload.segments());
+                        });
+}
+
+absl::Status PutStream::StoreCoded() {
+  // What is encoded is held beside the payload, and takes about as much at most.
+  RETURN_IF_ERROR(budget_->Take(incoming_->expected_bytes));
+  const absl::Cleanup give_back = [&] { budget_->Return(incoming_->expected_bytes); };
+  ASSIGN_OR_RETURN(const std::vector<uint8_t> container,
+                   EncodeContainer(codecs_, incoming_->codec, incoming_->levels,
+                                   space_->description.manifest, incoming_->identity,
+                                   incoming_->payload.segments()));
+  return StoreContainer(container.size(), [&](std::span<uint8_t> destination) {
+    std::copy(container.begin(), container.end(), destination.begin());
+    return absl::OkStatus();
+  });
+}
+
+absl::Status PutStream::StoreContainer(
+    uint64_t bytes, absl::FunctionRef<absl::Status(std::span<uint8_t>)> write) {
   ScopedReservation reservation(access_);
   std::span<uint8_t> destination;
   auto outcome = ReserveOutcome::Kind::kNoSpace;
-  RETURN_IF_ERROR(Reserve(&reservation, &destination, &outcome));
+  RETURN_IF_ERROR(Reserve(bytes, &reservation, &destination, &outcome));
   if (outcome == ReserveOutcome::Kind::kGranted) {
-    RETURN_IF_ERROR(WriteRawContainer(destination, space_->description.manifest,
-                                      incoming_->identity, incoming_->payload.segments()));
-    RETURN_IF_ERROR(access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime now) {
+    RETURN_IF_ERROR(write(destination));
+    ASSIGN_OR_RETURN(const ContainerView container, ContainerView::Parse(destination));
+    const BlockCuts cuts = CutsOf(container);
+    const auto commit = [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
       const ReservationId id = reservation.id();
+      RETURN_IF_ERROR(core.SetCuts(session, id, cuts));
       // Whether it succeeds or not, the reservation is gone.
       reservation.Committed();
       return core.Commit(session, std::span(&id, 1), now).front();
-    }));
+    };
+    RETURN_IF_ERROR(access_->Run(context_, commit));
     response_->set_stored_bytes(response_->stored_bytes() + incoming_->expected_bytes);
   }
   response_->add_outcomes(OutcomeOf(outcome));
   return absl::OkStatus();
 }
 
-absl::Status PutStream::Reserve(ScopedReservation* reservation, std::span<uint8_t>* destination,
-                                ReserveOutcome::Kind* outcome) {
-  const ReserveItem item =
-      ItemOf(incoming_->identity,
-             RawContainerBytes(space_->description.manifest, incoming_->identity.part));
+absl::Status PutStream::Reserve(uint64_t bytes, ScopedReservation* reservation,
+                                std::span<uint8_t>* destination, ReserveOutcome::Kind* outcome) {
+  const ReserveItem item = ItemOf(incoming_->identity, bytes);
   return access_->Run(
       context_, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
         ASSIGN_OR_RETURN(

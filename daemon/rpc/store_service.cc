@@ -48,7 +48,8 @@ bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, 
 
 }  // namespace
 
-StoreService::StoreService(CoreAccess* access) : access_(access), budget_(kBufferedBytesMax) {}
+StoreService::StoreService(CoreAccess* access, std::span<const ProfilePointer> profiles)
+    : access_(access), codecs_(/*profile=*/nullptr, profiles), budget_(kBufferedBytesMax) {}
 
 grpc::Status StoreService::OpenSpace(grpc::ServerContext* context,
                                      const v1::OpenSpaceRequest* request,
@@ -56,10 +57,14 @@ grpc::Status StoreService::OpenSpace(grpc::ServerContext* context,
   const absl::StatusOr<SpaceDescription> description =
       ParseSpaceDescription(request->description());
   if (!description.ok()) return ToGrpcStatus(description.status());
+  const Manifest& manifest = description->manifest;
+  if (const absl::Status can = CheckCodec(codecs_, manifest.codec, manifest); !can.ok()) {
+    return ToGrpcStatus(Annotate(can, "description.manifest.codec"));
+  }
   const absl::StatusOr<SpaceInfo> space = access_->OpenSpace(*context, *description);
   if (!space.ok()) return ToGrpcStatus(space.status());
   response->set_space_id(ToString(space->id));
-  response->set_manifest_id(ToString(description->manifest.Id()));
+  response->set_manifest_id(ToString(manifest.Id()));
   response->set_chunk_payload_bytes(space->whole_payload_bytes);
   return grpc::Status::OK;
 }
@@ -94,7 +99,7 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
 grpc::Status StoreService::Put(grpc::ServerContext* context,
                                grpc::ServerReader<v1::PutRequest>* reader,
                                v1::PutResponse* response) {
-  PutStream stream(*context, access_, &budget_, response);
+  PutStream stream(*context, access_, codecs_, &budget_, response);
   v1::PutRequest request;
   while (reader->Read(&request)) {
     const absl::Status status = stream.Receive(std::move(request));
@@ -156,8 +161,9 @@ absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
   for (int i = 0; i < request.keys_size(); ++i) {
     Payload payload(&budget_);
     ChunkIdentity identity;
-    const absl::StatusOr<bool> found =
-        ReadChunk(context, space, BytesOf(request.keys(i)), part, &payload, &identity);
+    const WantedChunk wanted{
+        .key = BytesOf(request.keys(i)), .part = part, .levels = request.levels()};
+    const absl::StatusOr<bool> found = ReadChunk(context, space, wanted, &payload, &identity);
     if (!found.ok()) return Annotate(found.status(), absl::StrCat("keys[", i, "]"));
     if (!*found) return absl::OkStatus();
     if (!SendChunk(static_cast<uint32_t>(i), identity, part, &payload, writer)) {
@@ -168,10 +174,9 @@ absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
 }
 
 absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
-                                             const SpaceInfo& space, std::span<const uint8_t> key,
-                                             const Part& part, Payload* payload,
-                                             ChunkIdentity* identity) {
-  const KeyHash hash = HashKey(key);
+                                             const SpaceInfo& space, const WantedChunk& wanted,
+                                             Payload* payload, ChunkIdentity* identity) {
+  const KeyHash hash = HashKey(wanted.key);
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
   // Of a chunk that has to come from disk the call's own deadline says how long this may take.
@@ -179,7 +184,7 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
     RETURN_IF_ERROR(access_->Run(
         context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
           ASSIGN_OR_RETURN(AcquireResult acquired,
-                           core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
+                           core.Acquire(session, space.handle, std::span(&hash, 1), wanted.part, now));
           lease.Hold(acquired.lease);
           extents = std::move(acquired.extents);
           coming =
@@ -193,8 +198,8 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
     }
   }
   if (extents.empty()) return false;
-  const absl::Status read = ReadPayload(access_->arena_data(), space.description, space.id, key,
-                                        extents, part, payload, identity);
+  const absl::Status read = ReadPayload(access_->arena_data(), codecs_, space.description, space.id,
+                                        wanted, extents, payload, identity);
   if (absl::IsDataLoss(read)) {
     LogError("fetch met a corrupt chunk",
              {{"key", ToString(hash)}, {"why", std::string(read.message())}});

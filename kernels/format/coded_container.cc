@@ -5,14 +5,17 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "common/byte_order.h"
 #include "common/crc32c.h"
+#include "common/hash.h"
 #include "common/status.h"
 #include "kernels/codec/cachegen/cachegen_codec.h"
 #include "kernels/codec/cpu_path.h"
 #include "kernels/codec/kivi/kivi_codec.h"
 #include "kernels/codec/larder/larder_codec.h"
+#include "kernels/codec/larder/larder_format.h"
 #include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/raw_codec.h"
 #include "kernels/format/container_parts.h"
@@ -82,6 +85,22 @@ void Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination
     std::memcpy(piece.data, bytes.data(), piece.size);
     bytes = bytes.subspan(piece.size);
   }
+}
+
+// The codec that reads the container. A damaged profile id is left to whoever sums the run.
+absl::StatusOr<const Codec*> ReaderOf(const ContainerCodecs& codecs, const ContainerView& view) {
+  const Codec& writer = codecs.Get(view.codec());
+  const Part& part = view.identity().part;
+  const std::span<const uint8_t> run = view.PlaneBytes(part.layer_begin, 0);
+  LarderRunHeader header;
+  if (view.codec() != ContainerCodec::kLarder || run.size() < sizeof header) return &writer;
+  std::memcpy(&header, run.data(), sizeof header);
+  if (const Codec* reader = codecs.FindLarder(header.profile)) return reader;
+  if (Crc32c(run) != view.Entry(part.layer_begin, 0).crc32c) return &writer;
+  const absl::string_view id(reinterpret_cast<const char*>(header.profile.data()),
+                             header.profile.size());
+  return absl::FailedPreconditionError(absl::StrCat(
+      "stored with profile ", absl::BytesToHexString(id), ", which this reader does not have"));
 }
 
 // Header and table of contents before the runs, which are in the order level, layer, plane.
@@ -157,29 +176,47 @@ class PlaneReader {
 
 }  // namespace
 
-absl::StatusOr<ContainerCodec> ParseContainerCodec(absl::string_view name) {
-  uint16_t number = 0;
-  for (const absl::string_view known : absl::StrSplit(kContainerCodecNames, ", ")) {
-    ++number;
-    if (name == known) return static_cast<ContainerCodec>(number);
+absl::StatusOr<ProfilePointer> ParseProfile(std::span<const uint8_t> bytes) {
+  const Hash128 hash = HashBytes(bytes);
+  ProfileId id;
+  StoreLittleEndian(id.data(), hash.low);
+  StoreLittleEndian(id.data() + sizeof hash.low, hash.high);
+  ProfilePointer profile;
+  if (const CodecStatus status = LarderProfile::Parse(bytes, id, profile); !status.ok()) {
+    return absl::DataLossError(absl::StrCat("profile: ", status.text, " at byte ", status.offset));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("codec \"", name, "\" is none of ", kContainerCodecNames));
+  return profile;
 }
 
-absl::string_view ContainerCodecName(ContainerCodec codec) {
-  const std::vector<absl::string_view> names = absl::StrSplit(kContainerCodecNames, ", ");
-  return names[static_cast<size_t>(codec) - 1];
-}
-
-ContainerCodecs::ContainerCodecs(std::shared_ptr<const LarderProfile> profile) {
+ContainerCodecs::ContainerCodecs(ProfilePointer profile, std::span<const ProfilePointer> others) {
   const CpuPath path = BestCpuPath();
-  if (profile == nullptr) profile = LarderProfile::Generic();
+  const ProfilePointer generic = LarderProfile::Generic();
+  if (profile == nullptr) profile = generic;
+  const auto add_reader = [&](const ProfilePointer& known) {
+    larder_readers_.emplace_back(known->id(), MakeLarderCodec(known, path));
+  };
+  add_reader(profile);
+  add_reader(generic);
+  for (const ProfilePointer& other : others) add_reader(other);
   codecs_.push_back(MakeRawCodec());
   codecs_.push_back(MakeLosslessCodec(path));
   codecs_.push_back(MakeLarderCodec(std::move(profile), path));
   codecs_.push_back(MakeCachegenCodec());
   codecs_.push_back(MakeKiviCodec(kKiviBits));
+}
+
+const Codec* ContainerCodecs::FindLarder(const ProfileId& profile) const {
+  for (const auto& [id, codec] : larder_readers_) {
+    if (id == profile) return codec.get();
+  }
+  return nullptr;
+}
+
+absl::Status CheckCodec(const ContainerCodecs& codecs, ContainerCodec codec,
+                        const Manifest& manifest) {
+  if (codec == ContainerCodec::kRaw) return absl::OkStatus();
+  return GeometryFor(codecs.Get(codec), manifest, manifest.WholePart(), manifest.tokens_per_chunk)
+      .status();
 }
 
 absl::StatusOr<std::vector<uint8_t>> EncodeContainer(const ContainerCodecs& codecs,
@@ -229,9 +266,9 @@ absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& v
   }
   RETURN_IF_ERROR(CheckContainerRead(view, manifest, wanted, destination));
   const ChunkIdentity& identity = view.identity();
-  const Codec& codec = codecs.Get(view.codec());
+  ASSIGN_OR_RETURN(const Codec* codec, ReaderOf(codecs, view));
   const absl::StatusOr<PlaneGeometry> stored =
-      GeometryFor(codec, manifest, identity.part, identity.token_count);
+      GeometryFor(*codec, manifest, identity.part, identity.token_count);
   if (!stored.ok()) {
     return absl::DataLossError(absl::StrCat("container: ", stored.status().message()));
   }
@@ -240,7 +277,7 @@ absl::Status ReadContainer(const ContainerCodecs& codecs, const ContainerView& v
   PlaneRange range = PlaneRange::Whole(geometry);
   range.head_begin = wanted.head_begin - identity.part.head_begin;
   range.head_end = wanted.head_end - identity.part.head_begin;
-  PlaneReader reader(codec, view, geometry, range, levels);
+  PlaneReader reader(*codec, view, geometry, range, levels);
   SegmentCursor<Segment> cursor(destination);
   for (uint16_t layer = wanted.layer_begin; layer < wanted.layer_end; ++layer) {
     for (uint32_t plane = 0; plane < view.planes_per_layer(); ++plane) {
