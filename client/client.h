@@ -295,10 +295,10 @@ class Client {
 
   // The space of (tenant, manifest, salt). INVALID_ARGUMENT names what is wrong with the manifest,
   // also that its codec can't store such chunks; FAILED_PRECONDITION says that the daemon reads it
-  // differently. A manifest that differs, in its codec say, is another space's (see note). Without a daemon the space is
-  // returned all the same and opened when there is one. `profile`: the model's, with which codec
-  // larder stores (ParseProfile); null: the generic one. Chunks that were stored with one that is
-  // neither are not read.
+  // differently. A manifest that differs, in its codec say, is another space's (see note). Without
+  // a daemon the space is returned all the same and opened when there is one. `profile`: the
+  // model's, with which codec larder stores (ParseProfile); null: the generic one. Chunks that were
+  // stored with one that is neither are not read.
   absl::StatusOr<ClientSpace> Open(const Manifest& manifest, absl::string_view tenant = "default",
                                    absl::string_view salt = "",
                                    std::shared_ptr<const LarderProfile> profile = nullptr);

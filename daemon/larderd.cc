@@ -139,8 +139,8 @@ absl::StatusOr<Servers> StartServers(const Config& config, Node* node) {
   if (!config.grpc_listen.empty()) {
     auto profiles = LoadProfiles(config.grpc_profiles);
     if (!profiles.ok()) return Annotate(profiles.status(), "grpc.profiles");
-    absl::StatusOr<std::unique_ptr<RpcServer>> rpc = RpcServer::Start(
-        {.listen = config.grpc_listen, .profiles = *std::move(profiles)}, node);
+    absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
+        RpcServer::Start({.listen = config.grpc_listen, .profiles = *std::move(profiles)}, node);
     if (!rpc.ok()) return Annotate(rpc.status(), "grpc.listen");
     servers.rpc = *std::move(rpc);
   }

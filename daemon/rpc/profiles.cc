@@ -25,7 +25,8 @@ absl::StatusOr<ProfilePointer> LoadProfile(const std::string& path) {
         absl::StrCat(path, " has ", size, " bytes, more than any profile"));
   }
   std::string bytes(size, '\0');
-  if (!std::ifstream(path, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(size))) {
+  if (!std::ifstream(path, std::ios::binary)
+           .read(bytes.data(), static_cast<std::streamsize>(size))) {
     return ErrnoStatus(errno, absl::StrCat("reading ", path));
   }
   absl::StatusOr<ProfilePointer> profile =

@@ -18,8 +18,8 @@ namespace larder {
 
 using ProfilePointer = std::shared_ptr<const LarderProfile>;
 
-// The profile of a file's bytes, named by their hash as docs/formats/codec_larder.md says. DATA_LOSS
-// says what is wrong with them.
+// The profile of a file's bytes, named by their hash as docs/formats/codec_larder.md says.
+// DATA_LOSS says what is wrong with them.
 absl::StatusOr<ProfilePointer> ParseProfile(std::span<const uint8_t> bytes);
 
 // One codec of each kind, on the fastest path of this processor. Immutable, thread-safe.

@@ -30,8 +30,8 @@ absl::Status CheckLevels(ContainerCodec codec, uint32_t levels) {
         absl::StrCat("no codec has the number ", static_cast<int>(codec)));
   }
   if (levels <= levels_max) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("levels is ", levels, ", codec ", ContainerCodecName(codec), " has ", levels_max));
+  return absl::InvalidArgumentError(absl::StrCat("levels is ", levels, ", codec ",
+                                                 ContainerCodecName(codec), " has ", levels_max));
 }
 
 }  // namespace larder

@@ -55,7 +55,8 @@ absl::Status CheckPartRange(absl::string_view name, uint32_t begin, uint32_t end
 // All levels are written as 0, so that each form has one name.
 absl::Status CheckForm(ContainerCodec codec, uint32_t levels) {
   const uint32_t levels_max = LevelsMax(codec);
-  if (levels_max == 0) return Invalid(absl::StrCat("codec ", static_cast<int>(codec), " is unknown"));
+  if (levels_max == 0)
+    return Invalid(absl::StrCat("codec ", static_cast<int>(codec), " is unknown"));
   if (levels < levels_max) return absl::OkStatus();
   return Invalid(absl::StrCat("levels is ", levels, ", must be below the ", levels_max,
                               " of codec ", ContainerCodecName(codec), ", or 0 for all of them"));

@@ -200,9 +200,8 @@ TEST_F(CtlTest, ThePutsOfASpaceFollowItsManifestAlsoAfterARestart) {
   const std::string payload = MakePayload(1);
   std::vector<std::string> first = {"put", payload, "--key", kKeyA, "--json"};
   // As many bytes as the payload's manifest, in heads that codecs take.
-  for (const char* field :
-       {"model=coded", "element_type=bfloat16", "kind=key_value", "layers=4", "heads=1",
-        "head_dim=64", "tokens_per_chunk=64", "codec=lossless"}) {
+  for (const char* field : {"model=coded", "element_type=bfloat16", "kind=key_value", "layers=4",
+                            "heads=1", "head_dim=64", "tokens_per_chunk=64", "codec=lossless"}) {
     first.push_back(absl::StrCat("--manifest=", field));
   }
   const Ended put = target_.RunStore(first);

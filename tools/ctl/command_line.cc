@@ -185,11 +185,9 @@ void DeclarePut(CLI::App* app, Invocation* invocation, RawOptions* raw) {
   app->add_flag("--pin", invocation->pin, "Keeps them until they are unpinned");
   app->add_option("--codec", invocation->codec,
                   "How they are stored; else as the space's manifest says")
-      ->check(CLI::IsMember(
-          std::vector<std::string>(absl::StrSplit(kContainerCodecNames, ", "))))
+      ->check(CLI::IsMember(std::vector<std::string>(absl::StrSplit(kContainerCodecNames, ", "))))
       ->type_name("NAME");
-  app->add_option("--levels", invocation->levels, "In so many levels of the codec")
-      ->type_name("N");
+  app->add_option("--levels", invocation->levels, "In so many levels of the codec")->type_name("N");
   DeclareEngineSpace(app, invocation, raw);
 }
 

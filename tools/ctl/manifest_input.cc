@@ -42,8 +42,7 @@ absl::Status SetEnum(const FieldDescriptor& field, const std::string& text,
   if (text == EnumName(type, 0)) return absl::OkStatus();
   const std::optional<int> number = EnumNumber(type, text);
   if (!number.has_value()) {
-    return WrongField(field.name(),
-                      absl::StrCat("'", text, "' is none of ", EnumNames(type)));
+    return WrongField(field.name(), absl::StrCat("'", text, "' is none of ", EnumNames(type)));
   }
   manifest->GetReflection()->SetEnumValue(manifest, &field, *number);
   return absl::OkStatus();

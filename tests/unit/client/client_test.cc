@@ -256,8 +256,7 @@ std::vector<uint32_t> LevelsOf(ClientSpace& space, const std::vector<Sha256Diges
   ChunkBuffers destination(1, bytes);
   std::vector<uint32_t> levels;
   for (size_t i = 0; i < keys.size(); ++i) {
-    levels.push_back(
-        space.Fetch(KeySpan(keys).Subspan(i, 1), destination.destinations()).levels);
+    levels.push_back(space.Fetch(KeySpan(keys).Subspan(i, 1), destination.destinations()).levels);
   }
   return levels;
 }
@@ -272,8 +271,7 @@ TEST_P(ClientTest, TheManifestNamesTheCodecOfPutsThatNameNone) {
   for (size_t at = 1; at < buffer[0].size(); at += 2) buffer[0][at] = 0x3f;
   const auto keys = TestKeys(60, 4);
   const auto put = [&](size_t key, const PutOptions& options) {
-    const PutResult result =
-        space->Put(KeySpan(keys).Subspan(key, 1), buffer.sources(), options);
+    const PutResult result = space->Put(KeySpan(keys).Subspan(key, 1), buffer.sources(), options);
     EXPECT_EQ(result.stored, 1u) << result.status;
     return result.container_bytes;
   };
@@ -302,13 +300,12 @@ TEST_P(ClientTest, TheManifestNamesTheCodecOfPutsThatNameNone) {
   EXPECT_EQ(again->id(), space->id());
   EXPECT_EQ(LevelsOf(*again, keys), (std::vector<uint32_t>{2, 3, 4, 1}));
   bool found = false;
-  (void)restarted->WithCore(SystemClock::Get().Now() + absl::Seconds(5),
-                            [&](Core& core, MonotonicTime) {
-                              const auto handle = core.FindSpace(again->id());
-                              found = handle.has_value() &&
-                                      core.FindSpace(*handle)->description.manifest == manifest;
-                              return absl::OkStatus();
-                            });
+  (void)restarted->WithCore(
+      SystemClock::Get().Now() + absl::Seconds(5), [&](Core& core, MonotonicTime) {
+        const auto handle = core.FindSpace(again->id());
+        found = handle.has_value() && core.FindSpace(*handle)->description.manifest == manifest;
+        return absl::OkStatus();
+      });
   EXPECT_TRUE(found) << "recovered before anybody opened it";
 }
 

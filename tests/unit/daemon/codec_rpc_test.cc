@@ -204,7 +204,8 @@ class LevelsRpcTest : public CodecRpcTest {
 
 TEST_F(LevelsRpcTest, UnderPressureChunksOfCallersLoseTheirFinestLevelsToo) {
   v1::SpaceDescription description = CodedDescription(v1::CODEC_LARDER);
-  description.mutable_manifest()->set_tokens_per_chunk(4096);
+  description.mutable_manifest()->set_layers(16);
+  description.mutable_manifest()->set_tokens_per_chunk(512);
   const std::string space = OpenSpace(description);
   ASSERT_EQ(chunk_bytes_, uint64_t{4} << 20);
   const std::string payload = SmoothPayload(1, chunk_bytes_);
