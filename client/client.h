@@ -179,9 +179,9 @@ struct PutOptions : CallOptions {
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
   // How the chunks are stored: kLossless gives the same bytes back, kLarder about the same values
-  // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). What is
-  // not said is as the space's manifest says. They are encoded on this thread, also those that turn
-  // out to be stored already. Whoever fetches them need not know.
+  // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). Without a
+  // codec it is that of the space's manifest (0: as many levels as that says). They are encoded on
+  // this thread, also those that turn out to be stored already. Whoever fetches them need not know.
   std::optional<ContainerCodec> codec = {};
   uint32_t levels = 0;
   // 0 to 3: kinds of chunks that the caller tells apart, and the daemon learns to. For example: a

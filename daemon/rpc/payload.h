@@ -60,11 +60,12 @@ class Payload {
   std::vector<std::string> pieces_;
 };
 
-// What is wanted of a chunk; `levels` are those of FetchRequest.
+// What is wanted of a chunk; the rest is as FetchRequest has it.
 struct WantedChunk {
   std::span<const uint8_t> key;
   Part part;
   uint32_t levels = 0;
+  bool local_only = false;
 };
 
 // Gathers the part in canonical order from the containers of one chunk, checking all that it

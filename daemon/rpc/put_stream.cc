@@ -16,6 +16,8 @@ namespace {
 constexpr int kChunksPerStreamMax = 4096;
 // As good as for ever, and cannot overflow when it is added to a time.
 constexpr uint64_t kTtlMaxMs = uint64_t{100} * 365 * 24 * 3600 * 1000;
+// For so long a copy may be waited for by those who make it.
+constexpr absl::Duration kCopyWaitMax = absl::Seconds(60);
 
 v1::PutOutcome OutcomeOf(ReserveOutcome::Kind kind) {
   switch (kind) {
@@ -114,6 +116,7 @@ absl::Status PutStream::Begin(const v1::PutHeader& header) {
   incoming_->options.pin = header.pin();
   incoming_->options.category = static_cast<uint8_t>(header.category());
   RETURN_IF_ERROR(ChooseForm(header));
+  RETURN_IF_ERROR(ChooseCopies(header));
   return LookForPart();
 }
 
@@ -126,6 +129,19 @@ absl::Status PutStream::ChooseForm(const v1::PutHeader& header) {
   }
   RETURN_IF_ERROR(CheckLevels(incoming_->codec, incoming_->levels));
   return Annotate(CheckCodec(codecs_, incoming_->codec, manifest), "codec");
+}
+
+absl::Status PutStream::ChooseCopies(const v1::PutHeader& header) {
+  if (header.copies() == 0 && header.copy_to().empty()) return absl::OkStatus();
+  if (header.copies() != 0 && !header.copy_to().empty()) {
+    return absl::InvalidArgumentError("copies: says how many, or copy_to on which node, not both");
+  }
+  if (access_->node().cluster() == nullptr) {
+    return absl::FailedPreconditionError("copies: this node belongs to no cluster");
+  }
+  incoming_->copies = header.copies();
+  incoming_->copy_to = header.copy_to();
+  return absl::OkStatus();
 }
 
 absl::Status PutStream::ResolveSpace(const v1::PutHeader& header) {
@@ -173,6 +189,10 @@ absl::Status PutStream::Add(std::string piece) {
   } else {
     RETURN_IF_ERROR(Store());
   }
+  const v1::PutOutcome outcome = response_->outcomes(response_->outcomes_size() - 1);
+  if (outcome == v1::PUT_OUTCOME_STORED || outcome == v1::PUT_OUTCOME_EXISTS) {
+    RETURN_IF_ERROR(Copy());
+  }
   incoming_.reset();
   return absl::OkStatus();
 }
@@ -191,18 +211,18 @@ absl::Status PutStream::StoreCoded() {
   // What is encoded is held beside the payload, and takes about as much at most.
   RETURN_IF_ERROR(budget_->Take(incoming_->expected_bytes));
   const absl::Cleanup give_back = [&] { budget_->Return(incoming_->expected_bytes); };
-  ASSIGN_OR_RETURN(const std::vector<uint8_t> container,
-                   EncodeContainer(codecs_, incoming_->codec, incoming_->levels,
-                                   space_->description.manifest, incoming_->identity,
-                                   incoming_->payload.segments()));
+  ASSIGN_OR_RETURN(
+      const std::vector<uint8_t> container,
+      EncodeContainer(codecs_, incoming_->codec, incoming_->levels, space_->description.manifest,
+                      incoming_->identity, incoming_->payload.segments()));
   return StoreContainer(container.size(), [&](std::span<uint8_t> destination) {
     std::copy(container.begin(), container.end(), destination.begin());
     return absl::OkStatus();
   });
 }
 
-absl::Status PutStream::StoreContainer(
-    uint64_t bytes, absl::FunctionRef<absl::Status(std::span<uint8_t>)> write) {
+absl::Status PutStream::StoreContainer(uint64_t bytes,
+                                       absl::FunctionRef<absl::Status(std::span<uint8_t>)> write) {
   ScopedReservation reservation(access_);
   std::span<uint8_t> destination;
   auto outcome = ReserveOutcome::Kind::kNoSpace;
@@ -223,6 +243,17 @@ absl::Status PutStream::StoreContainer(
   }
   response_->add_outcomes(OutcomeOf(outcome));
   return absl::OkStatus();
+}
+
+absl::Status PutStream::Copy() {
+  if (incoming_->copies == 0 && incoming_->copy_to.empty()) return absl::OkStatus();
+  return access_->Run(context_, [&](Core&, SessionId, MonotonicTime now) {
+    const bool accepted = static_cast<bool>(access_->node().cluster()->core().Replicate(
+        space_->handle, HashKey(incoming_->identity.key), incoming_->copies, incoming_->copy_to,
+        now + kCopyWaitMax, now));
+    response_->set_copies_accepted(response_->copies_accepted() + (accepted ? 1 : 0));
+    return absl::OkStatus();
+  });
 }
 
 absl::Status PutStream::Reserve(uint64_t bytes, ScopedReservation* reservation,

@@ -23,11 +23,7 @@ class PutStream {
  public:
   PutStream(const grpc::ServerContext& context, CoreAccess* access, const ContainerCodecs& codecs,
             PayloadBudget* budget, v1::PutResponse* response)
-      : context_(context),
-        access_(access),
-        codecs_(codecs),
-        budget_(budget),
-        response_(response) {}
+      : context_(context), access_(access), codecs_(codecs), budget_(budget), response_(response) {}
 
   absl::Status Receive(v1::PutRequest request);
   // The sender has said that this was all.
@@ -41,6 +37,8 @@ class PutStream {
     ReserveOptions options;
     ContainerCodec codec = ContainerCodec::kRaw;
     uint32_t levels = 0;
+    uint32_t copies = 0;
+    std::string copy_to;
     uint64_t expected_bytes = 0;
     uint64_t received_bytes = 0;
     bool exists = false;  // stored already: its payload is dropped as it comes
@@ -52,8 +50,11 @@ class PutStream {
   absl::Status ResolveSpace(const v1::PutHeader& header);
   absl::Status LookForPart();
   absl::Status ChooseForm(const v1::PutHeader& header);
+  absl::Status ChooseCopies(const v1::PutHeader& header);
   absl::Status Store();
   absl::Status StoreCoded();
+  // Of a chunk that is stored.
+  absl::Status Copy();
   // Reserves `bytes`, has `write` fill them and commits them, or says why there is no room.
   absl::Status StoreContainer(uint64_t bytes,
                               absl::FunctionRef<absl::Status(std::span<uint8_t>)> write);

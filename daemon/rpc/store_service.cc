@@ -25,6 +25,19 @@ constexpr auto kDiskPollPause = std::chrono::milliseconds(1);
 // Looks whether it is known where chunks are, a pause after each; the cluster gives up earlier.
 constexpr int kLocatePollsMax = 100;
 
+static_assert(v1::CHUNK_TIER_MEMORY == static_cast<int>(ChunkPlace::Tier::kMemory) + 1);
+static_assert(v1::CHUNK_TIER_PEER_DISK == static_cast<int>(ChunkPlace::Tier::kPeerDisk) + 1);
+
+// `cluster` is null for a node that is alone, and knows of no peers.
+void FillPlace(const ChunkPlace& place, ClusterNode* cluster, v1::ChunkPlace* message) {
+  message->set_tier(static_cast<v1::ChunkTier>(static_cast<int>(place.tier) + 1));
+  if (place.tier == ChunkPlace::Tier::kPeerMemory || place.tier == ChunkPlace::Tier::kPeerDisk) {
+    message->set_node(cluster->core().NameOf(place.node));
+  }
+  message->set_predicted_us(
+      static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Microseconds(place.predicted))));
+}
+
 // False when the caller has gone.
 bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, Payload* payload,
                grpc::ServerWriter<v1::FetchResponse>* writer) {
@@ -79,13 +92,19 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
   int polls = 0;
   const auto look = [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
     ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
-    locating = polls < kLocatePollsMax && core.IsLocating(space->handle, *keys, now);
+    locating = polls < kLocatePollsMax && !request->local_only() &&
+               core.IsLocating(space->handle, *keys, now);
     if (locating) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const PrefixMatch found,
-                     core.Match(space->handle, *keys, {.touch = request->touch()}, now));
+    const LookupOptions options{.touch = request->touch(), .local_only = request->local_only()};
+    ASSIGN_OR_RETURN(const PrefixMatch found, core.Match(space->handle, *keys, options, now));
     response->set_chunks(found.chunks);
     response->set_tokens(found.tokens);
     response->set_bytes(found.bytes);
+    if (!request->places()) return absl::OkStatus();
+    const auto asked = std::span<const KeyHash>(*keys).first(found.chunks);
+    for (const ChunkPlace& place : core.Places(space->handle, asked, now)) {
+      FillPlace(place, access_->node().cluster(), response->add_places());
+    }
     return absl::OkStatus();
   };
   absl::Status looked = access_->Run(*context, look);
@@ -161,8 +180,10 @@ absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
   for (int i = 0; i < request.keys_size(); ++i) {
     Payload payload(&budget_);
     ChunkIdentity identity;
-    const WantedChunk wanted{
-        .key = BytesOf(request.keys(i)), .part = part, .levels = request.levels()};
+    const WantedChunk wanted{.key = BytesOf(request.keys(i)),
+                             .part = part,
+                             .levels = request.levels(),
+                             .local_only = request.local_only()};
     const absl::StatusOr<bool> found = ReadChunk(context, space, wanted, &payload, &identity);
     if (!found.ok()) return Annotate(found.status(), absl::StrCat("keys[", i, "]"));
     if (!*found) return absl::OkStatus();
@@ -183,13 +204,13 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
   for (bool coming = true; coming && extents.empty();) {
     RETURN_IF_ERROR(access_->Run(
         context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
-          ASSIGN_OR_RETURN(AcquireResult acquired,
-                           core.Acquire(session, space.handle, std::span(&hash, 1), wanted.part, now));
+          ASSIGN_OR_RETURN(
+              AcquireResult acquired,
+              core.Acquire(session, space.handle, std::span(&hash, 1), wanted.part, now));
           lease.Hold(acquired.lease);
           extents = std::move(acquired.extents);
-          coming =
-              extents.empty() &&
-              core.Load(space.handle, std::span(&hash, 1), /*local_only=*/false, now).coming > 0;
+          coming = extents.empty() &&
+                   core.Load(space.handle, std::span(&hash, 1), wanted.local_only, now).coming > 0;
           return absl::OkStatus();
         }));
     if (coming) {

@@ -1,4 +1,4 @@
-// What makes the bytes of a chunk meaningful: the model, its geometry and how keys are made.
+// What makes the bytes of a chunk meaningful: model, geometry and keys; and how they are stored.
 #pragma once
 
 #include <compare>
