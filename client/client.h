@@ -20,7 +20,7 @@
 #include "client/keys.h"
 #include "client/operation.h"
 #include "client/view.h"
-#include "kernels/codec/larder/profile.h"
+#include "kernels/format/coded_container.h"
 #include "kernels/format/container.h"
 #include "kernels/format/manifest.h"
 
