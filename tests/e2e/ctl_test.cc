@@ -223,7 +223,7 @@ TEST_F(CtlTest, ThePutsOfASpaceFollowItsManifestAlsoAfterARestart) {
   EXPECT_TRUE(target_.RunStore({"get", kKeyB, "-o", "-"}).output == ChunkPayload(0));
 
   const Ended refused = target_.RunStore({"put", payload, "--key", kKeyMissing, "--levels=2"});
-  EXPECT_EQ(refused.end, "exit 1");
+  EXPECT_EQ(refused.end, "exit 2");
   EXPECT_THAT(refused.output, HasSubstr("levels is 2, codec lossless has 1"));
 }
 

@@ -168,7 +168,39 @@ TEST_F(StoreClusterRpcTest, APutMakesTheCopiesThatItAsksFor) {
   EXPECT_THAT(refused.error_message(), HasSubstr("copies: says how many, or copy_to"));
 }
 
-TEST_F(StoreClusterRpcTest, ANodeThatIsAloneMakesNoCopies) {
+TEST_F(StoreClusterRpcTest, ACopyBringsItsSpaceAndTheCodecOfThat) {
+  v1::SpaceDescription description = TestDescription("tenant", 2, 64);
+  description.mutable_manifest()->set_codec(v1::CODEC_LARDER);
+  description.mutable_manifest()->set_levels(2);
+  Use(0);
+  const std::string space = OpenSpace(description);
+  v1::PutHeader header = HeaderOf(space, "k");
+  header.set_copies(2);
+  v1::FetchRequest request;
+  request.set_space_id(space);
+  request.add_keys("k");
+  request.set_local_only(true);
+  std::vector<FetchedChunk> chunks;
+  // Until the nodes have met there is nobody to copy it to.
+  ASSERT_TRUE(Becomes([&] {
+    Use(0);
+    v1::PutResponse response;
+    EXPECT_TRUE(Put(header, RandomPayload(1, chunk_bytes_), &response).ok());
+    Use(1);
+    return Fetch(request, &chunks).ok() && chunks.size() == 1;
+  }));
+  EXPECT_EQ(chunks[0].header.levels(), 2u);
+  PutChunk(space, "own", 2);
+  request.set_keys(0, "own");
+  chunks.clear();
+  ASSERT_TRUE(Fetch(request, &chunks).ok());
+  ASSERT_EQ(chunks.size(), 1u);
+  EXPECT_EQ(chunks[0].header.levels(), 2u);
+}
+
+using StoreAloneRpcTest = RpcTest;
+
+TEST_F(StoreAloneRpcTest, ANodeThatIsAloneMakesNoCopies) {
   const std::string space = OpenSpace(TestDescription("tenant"));
   v1::PutHeader header = HeaderOf(space, "k");
   header.set_copies(2);
@@ -176,8 +208,6 @@ TEST_F(StoreClusterRpcTest, ANodeThatIsAloneMakesNoCopies) {
   const grpc::Status refused = Put(header, "", &response);
   EXPECT_EQ(refused.error_code(), StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(refused.error_message(), HasSubstr("copies: this node belongs to no cluster"));
-  PutChunk(space, "k", 1);
-  EXPECT_EQ(Look(space, "k", /*local_only=*/false).places(0).tier(), v1::CHUNK_TIER_MEMORY);
 }
 
 }  // namespace
