@@ -127,6 +127,7 @@ absl::StatusOr<ClientSpace> Client::Open(const Manifest& manifest, absl::string_
   state->manifest_id = manifest.Id();
   state->id = ComputeSpaceId(tenant, state->manifest_id, salt);
   state->codecs = std::make_shared<const ContainerCodecs>(std::move(profile));
+  RETURN_IF_ERROR(Annotate(CheckCodec(*state->codecs, manifest.codec, manifest), "manifest"));
   if (const auto connection = core_->Live(); connection.ok()) {
     const absl::Status opened =
         core_->HandleOf(*state, **connection, core_->DeadlineOf({})).status();

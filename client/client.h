@@ -20,7 +20,7 @@
 #include "client/keys.h"
 #include "client/operation.h"
 #include "client/view.h"
-#include "kernels/codec/larder/profile.h"
+#include "kernels/format/coded_container.h"
 #include "kernels/format/container.h"
 #include "kernels/format/manifest.h"
 
@@ -105,6 +105,7 @@ struct FetchOptions : CallOptions {
 
 // The first `chunks` keys were fetched whole and verified. `status` says why no more were, if they
 // were asked for: NOT_FOUND (not stored), DATA_LOSS (a bad chunk, reported to the daemon),
+// FAILED_PRECONDITION (stored with a profile that the space was not opened with),
 // DEADLINE_EXCEEDED, UNAVAILABLE, CANCELLED, INVALID_ARGUMENT.
 struct FetchResult {
   uint32_t chunks = 0;
@@ -178,10 +179,10 @@ struct PutOptions : CallOptions {
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
   // How the chunks are stored: kLossless gives the same bytes back, kLarder about the same values
-  // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). They are
-  // encoded on this thread, also those that turn out to be stored already. Whoever fetches them
-  // need not know.
-  ContainerCodec codec = ContainerCodec::kRaw;
+  // in a fraction of the bytes (docs/CODEC.md), with its first `levels` levels (0: all). Without a
+  // codec it is that of the space's manifest (0: as many levels as that says). They are encoded on
+  // this thread, also those that turn out to be stored already. Whoever fetches them need not know.
+  std::optional<ContainerCodec> codec = {};
   uint32_t levels = 0;
   // 0 to 3: kinds of chunks that the caller tells apart, and the daemon learns to. For example: a
   // chat, an agent's session, documents, one-off work.
@@ -293,9 +294,11 @@ class Client {
   ~Client();
 
   // The space of (tenant, manifest, salt). INVALID_ARGUMENT names what is wrong with the manifest,
-  // FAILED_PRECONDITION says that the daemon reads it differently. Without a daemon the space is
-  // returned all the same and opened when there is one. `profile`: the model's, for codec larder;
-  // null: the generic one. Chunks that were stored with another profile are misses.
+  // also that its codec can't store such chunks; FAILED_PRECONDITION says that the daemon reads it
+  // differently. A manifest that differs, in its codec say, is another space's (see note). Without
+  // a daemon the space is returned all the same and opened when there is one. `profile`: the
+  // model's, with which codec larder stores (ParseProfile); null: the generic one. Chunks that were
+  // stored with one that is neither are not read.
   absl::StatusOr<ClientSpace> Open(const Manifest& manifest, absl::string_view tenant = "default",
                                    absl::string_view salt = "",
                                    std::shared_ptr<const LarderProfile> profile = nullptr);

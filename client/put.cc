@@ -73,6 +73,7 @@ class PutCall {
     }
     part_ = options_.part.value_or(space_.manifest.WholePart());
     RETURN_IF_ERROR(space_.manifest.ValidatePart(part_));
+    RETURN_IF_ERROR(ChooseForm());
     container_bytes_ = RawContainerBytes(space_.manifest, part_);
     deadline_ = core_.DeadlineOf(options_);
     ASSIGN_OR_RETURN(connection_, core_.Live());
@@ -84,10 +85,6 @@ class PutCall {
       return absl::InvalidArgumentError(
           absl::StrCat("category ", options_.category, ": there are 0 to ", kCategoryMax));
     }
-    if (LevelsMax(options_.codec) == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("no codec has the number ", static_cast<int>(options_.codec)));
-    }
     for (size_t first = 0; first < keys_.size() && result_.refused == 0; first += window) {
       RETURN_IF_ERROR(PutWindow(first, std::min(window, keys_.size() - first)));
     }
@@ -97,6 +94,14 @@ class PutCall {
           static_cast<uint32_t>(keys_.size()) - result_.stored - result_.already_stored;
     }
     return absl::OkStatus();
+  }
+
+  // What the caller leaves open is as the manifest says.
+  absl::Status ChooseForm() {
+    codec_ = options_.codec.value_or(space_.manifest.codec);
+    levels_ = options_.levels;
+    if (!options_.codec && levels_ == 0) levels_ = space_.manifest.levels;
+    return CheckLevels(codec_, levels_);
   }
 
   absl::Status PutWindow(size_t first, size_t count) {
@@ -121,13 +126,12 @@ class PutCall {
   // How large a coded chunk becomes is known when it is encoded: before there is room for it.
   absl::Status Encode(size_t first, size_t count) {
     encoded_.clear();
-    if (options_.codec == ContainerCodec::kRaw) return absl::OkStatus();
+    if (codec_ == ContainerCodec::kRaw) return absl::OkStatus();
     encoded_first_ = first;
     for (size_t i = first; i < first + count; ++i) {
       RETURN_IF_ERROR(CheckGoesOn());
-      absl::StatusOr<std::vector<uint8_t>> container =
-          EncodeContainer(*space_.codecs, options_.codec, options_.levels, space_.manifest,
-                          IdentityOf(i), sources_[i]);
+      absl::StatusOr<std::vector<uint8_t>> container = EncodeContainer(
+          *space_.codecs, codec_, levels_, space_.manifest, IdentityOf(i), sources_[i]);
       if (!container.ok()) return Annotate(container.status(), absl::StrCat("chunk ", i));
       encoded_.push_back(*std::move(container));
     }
@@ -276,6 +280,8 @@ class PutCall {
   const PutOptions& options_;
 
   Part part_;
+  ContainerCodec codec_ = ContainerCodec::kRaw;
+  uint32_t levels_ = 0;
   uint64_t container_bytes_ = 0;
   MonotonicTime deadline_;
   std::shared_ptr<Connection> connection_;

@@ -22,6 +22,7 @@
 #include "daemon/node/log.h"
 #include "daemon/node/node.h"
 #include "daemon/rpc/cluster_link.h"
+#include "daemon/rpc/profiles.h"
 #include "daemon/rpc/rpc_server.h"
 
 namespace larder {
@@ -136,8 +137,10 @@ struct Servers {
 absl::StatusOr<Servers> StartServers(const Config& config, Node* node) {
   Servers servers;
   if (!config.grpc_listen.empty()) {
+    auto profiles = LoadProfiles(config.grpc_profiles);
+    if (!profiles.ok()) return Annotate(profiles.status(), "grpc.profiles");
     absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
-        RpcServer::Start({.listen = config.grpc_listen}, node);
+        RpcServer::Start({.listen = config.grpc_listen, .profiles = *std::move(profiles)}, node);
     if (!rpc.ok()) return Annotate(rpc.status(), "grpc.listen");
     servers.rpc = *std::move(rpc);
   }

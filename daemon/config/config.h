@@ -12,6 +12,7 @@ namespace larder {
 struct Config {
   NodeOptions node;
   std::string grpc_listen = "127.0.0.1:7411";
+  std::string grpc_profiles;
   std::string metrics_listen = "127.0.0.1:7412";
   std::string log_level = "info";
 };

@@ -425,6 +425,12 @@ constexpr Setting kSettings[] = {
          "Address of the gRPC services (larder.v1.Store and Admin): \"HOST:PORT\", \"unix:PATH\" "
          "or\n"
          "\"\" for none. Without authentication: whoever reaches it can read, write and remove."},
+    {.name = "grpc.profiles",
+     .kind = SettingKind::kText,
+     .target = [](Config& c) -> SettingTarget { return &c.grpc_profiles; },
+     .doc =
+         "Profiles of models, files that larder-codec has made, separated by commas. The gRPC\n"
+         "service reads chunks of codec larder that clients stored with one of these, or without."},
     {.name = "metrics.listen",
      .flag = "--metrics-listen",
      .kind = SettingKind::kListen,

@@ -202,6 +202,7 @@ absl::StatusOr<AcquireResult> Core::AcquireUncounted(SessionId session_id, Space
   AppendExtents(chunk, space->description.manifest.WholePart(), &result);
   leases_.try_emplace(result.lease, Lease{.session = session_id, .chunks = {chunk}});
   session->leases.insert(result.lease);
+  ++session->leased_chunks;
   return result;
 }
 

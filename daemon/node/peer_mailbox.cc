@@ -11,18 +11,22 @@ std::vector<PeerEvent> PeerMailbox::TakeAll() {
 }
 
 void PeerMailbox::Add(PeerEvent event) {
-  bool first = false;
+  std::lock_guard lock(mutex_);
+  if (event.kind == PeerEvent::Kind::kMessage && events_.size() >= kMessagesMax) {
+    dropped_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  unannounced_ = unannounced_ || events_.empty();
+  events_.push_back(std::move(event));
+  pending_.store(true, std::memory_order_release);
+}
+
+void PeerMailbox::OnPause() {
   {
     std::lock_guard lock(mutex_);
-    if (event.kind == PeerEvent::Kind::kMessage && events_.size() >= kMessagesMax) {
-      dropped_.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-    first = events_.empty();
-    events_.push_back(std::move(event));
-    pending_.store(true, std::memory_order_release);
+    if (!std::exchange(unannounced_, false) || events_.empty()) return;
   }
-  if (first) wake_();
+  wake_();
 }
 
 void PeerMailbox::SetWindow(uint64_t window, const MemoryRange& room) {

@@ -36,7 +36,7 @@ class PeerMailbox : public PeerHandler {
   // somebody else.
   static constexpr size_t kMessagesMax = 65536;
 
-  // `wake` is called when there is something after nothing was.
+  // `wake` is called when the transport pauses, if there is something that it was not called for.
   PeerMailbox(std::span<const uint8_t> arena, std::function<void()> wake)
       : arena_(arena), wake_(std::move(wake)) {}
 
@@ -57,6 +57,7 @@ class PeerMailbox : public PeerHandler {
   void OnWritten(uint64_t token, bool ok) override;
   void OnRead(uint64_t, bool) override {}  // This node reads nobody's memory.
   void OnWindowClosed(uint64_t window) override;
+  void OnPause() override;
 
  private:
   void Add(PeerEvent event);
@@ -68,6 +69,7 @@ class PeerMailbox : public PeerHandler {
   std::atomic<uint64_t> dropped_{0};
   std::mutex mutex_;
   std::vector<PeerEvent> events_;
+  bool unannounced_ = false;  // the loop may sleep
   std::map<uint64_t, std::shared_ptr<ArrivalCheck>> windows_;  // the checks: the transport's thread
 };
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "daemon/node/utf8.h"
+#include "kernels/format/container_codec.h"
 #include "transport/local/message_format.h"
 
 namespace larder {
@@ -13,6 +14,8 @@ static_assert(v1::ELEMENT_TYPE_INT8 == static_cast<int>(ElementType::kInt8));
 static_assert(v1::ELEMENT_TYPE_BFLOAT16 == static_cast<int>(ElementType::kBfloat16));
 static_assert(v1::CACHE_KIND_RECURRENT == static_cast<int>(CacheKind::kRecurrent));
 static_assert(v1::CACHE_KIND_KEY_VALUE == static_cast<int>(CacheKind::kKeyValue));
+static_assert(v1::CODEC_RAW == static_cast<int>(ContainerCodec::kRaw));
+static_assert(v1::CODEC_KIVI == static_cast<int>(ContainerCodec::kKivi));
 static_assert(v1::REMOVAL_CAUSE_DEMOTED == static_cast<int>(RemovalCause::kDemoted) + 1);
 static_assert(v1::REMOVAL_CAUSE_QUOTA == static_cast<int>(RemovalCause::kQuota) + 1);
 static_assert(v1::REMOVAL_CAUSE_CAPACITY == static_cast<int>(RemovalCause::kCapacity) + 1);
@@ -44,6 +47,9 @@ absl::StatusOr<Manifest> ParseManifest(const v1::Manifest& message) {
                     .head_dim = message.head_dim(),
                     .tokens_per_chunk = message.tokens_per_chunk()};
   if (message.layout_version() != 0) manifest.layout_version = message.layout_version();
+  ASSIGN_OR_RETURN(manifest.codec, ParseCodec(absl::StrCat(kField, ".codec"), message.codec(),
+                                              ContainerCodec::kRaw));
+  manifest.levels = message.levels();
   RETURN_IF_ERROR(Annotate(manifest.Validate(), kField));
   return manifest;
 }
@@ -82,6 +88,15 @@ absl::StatusOr<std::vector<KeyHash>> ParseKeys(const RepeatedText& keys) {
     hashes.push_back(HashKey(key));
   }
   return hashes;
+}
+
+absl::StatusOr<ContainerCodec> ParseCodec(absl::string_view field, v1::Codec codec,
+                                          ContainerCodec unspecified) {
+  if (codec == v1::CODEC_UNSPECIFIED) return unspecified;
+  if (!v1::Codec_IsValid(codec)) {
+    return Invalid(field, absl::StrCat(codec, " is none of ", kContainerCodecNames));
+  }
+  return static_cast<ContainerCodec>(codec);
 }
 
 absl::StatusOr<SpaceDescription> ParseSpaceDescription(const v1::SpaceDescription& message) {
@@ -130,6 +145,8 @@ void FillSpaceDescription(const SpaceDescription& description, v1::SpaceDescript
   out.set_head_dim(manifest.head_dim);
   out.set_tokens_per_chunk(manifest.tokens_per_chunk);
   out.set_layout_version(manifest.layout_version);
+  out.set_codec(static_cast<v1::Codec>(manifest.codec));
+  out.set_levels(manifest.levels);
 }
 
 void FillPart(const Part& part, v1::Part* message) {

@@ -30,6 +30,9 @@ absl::StatusOr<KeyHash> ParseKeyHash(absl::string_view field, absl::string_view 
 absl::StatusOr<ChunkKey> ParseKey(absl::string_view field, absl::string_view key);
 // The hashes of 1 to kRpcKeysMax keys.
 absl::StatusOr<std::vector<KeyHash>> ParseKeys(const RepeatedText& keys);
+// `unspecified` for one that is left out.
+absl::StatusOr<ContainerCodec> ParseCodec(absl::string_view field, v1::Codec codec,
+                                          ContainerCodec unspecified);
 absl::StatusOr<SpaceDescription> ParseSpaceDescription(const v1::SpaceDescription& message);
 // The whole chunk when `message` is null.
 absl::StatusOr<Part> ParsePart(const v1::Part* message, const Manifest& manifest);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/format/coded_container.h"
 
 namespace larder {
 namespace {
@@ -90,22 +89,21 @@ void Payload::AppendSegments(uint64_t offset, uint64_t bytes, std::vector<Segmen
   }
 }
 
-absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescription& space,
-                         const SpaceId& space_id, std::span<const uint8_t> key,
-                         std::span<const BlockExtent> extents, const Part& wanted, Payload* payload,
-                         ChunkIdentity* identity) {
-  // What was stored with a model's profile can't be read here, only by clients that have it.
-  static const ContainerCodecs& codecs = *new ContainerCodecs();
+absl::Status ReadPayload(std::span<const uint8_t> arena_data, const ContainerCodecs& codecs,
+                         const SpaceDescription& space, const SpaceId& space_id,
+                         const WantedChunk& wanted, std::span<const BlockExtent> extents,
+                         Payload* payload, ChunkIdentity* identity) {
   const Manifest& manifest = space.manifest;
-  RETURN_IF_ERROR(payload->Allocate(manifest.PayloadBytes(wanted)));
+  const uint32_t levels_max = wanted.levels == 0 ? UINT32_MAX : wanted.levels;
+  RETURN_IF_ERROR(payload->Allocate(manifest.PayloadBytes(wanted.part)));
   for (const BlockExtent& extent : extents) {
     ASSIGN_OR_RETURN(const ContainerView view,
                      ContainerView::Parse(arena_data.subspan(extent.offset, extent.bytes)));
-    RETURN_IF_ERROR(view.CheckIdentity(manifest, space_id, key, extent.part));
-    payload->LimitLevels(view.level_count());
-    const Part slice = Intersect(extent.part, wanted);
-    RETURN_IF_ERROR(ReadContainer(codecs, view, manifest, slice, /*levels=*/0,
-                                  DestinationOf(manifest, wanted, slice, payload)));
+    RETURN_IF_ERROR(view.CheckIdentity(manifest, space_id, wanted.key, extent.part));
+    payload->LimitLevels(std::min(levels_max, view.level_count()));
+    const Part slice = Intersect(extent.part, wanted.part);
+    RETURN_IF_ERROR(ReadContainer(codecs, view, manifest, slice, wanted.levels,
+                                  DestinationOf(manifest, wanted.part, slice, payload)));
     if (&extent == &extents.front()) *identity = view.identity();
   }
   return absl::OkStatus();

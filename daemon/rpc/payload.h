@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "common/status.h"
 #include "daemon/core/core_types.h"
+#include "kernels/format/coded_container.h"
 #include "kernels/format/container.h"
 
 namespace larder {
@@ -59,12 +60,20 @@ class Payload {
   std::vector<std::string> pieces_;
 };
 
-// Gathers `wanted` in canonical order from the containers of one chunk, checking all that it
-// touches. DATA_LOSS when a container is not what it should be. `identity` is the first
-// container's.
-absl::Status ReadPayload(std::span<const uint8_t> arena_data, const SpaceDescription& space,
-                         const SpaceId& space_id, std::span<const uint8_t> key,
-                         std::span<const BlockExtent> extents, const Part& wanted, Payload* payload,
-                         ChunkIdentity* identity);
+// What is wanted of a chunk; the rest is as FetchRequest has it.
+struct WantedChunk {
+  std::span<const uint8_t> key;
+  Part part;
+  uint32_t levels = 0;
+  bool local_only = false;
+};
+
+// Gathers the part in canonical order from the containers of one chunk, checking all that it
+// touches. DATA_LOSS when a container is not what it should be, FAILED_PRECONDITION when `codecs`
+// lack its profile. `identity` is the first container's.
+absl::Status ReadPayload(std::span<const uint8_t> arena_data, const ContainerCodecs& codecs,
+                         const SpaceDescription& space, const SpaceId& space_id,
+                         const WantedChunk& wanted, std::span<const BlockExtent> extents,
+                         Payload* payload, ChunkIdentity* identity);
 
 }  // namespace larder

@@ -1,10 +1,13 @@
 #include "daemon/rpc/put_stream.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "daemon/core/level_cuts.h"
 #include "daemon/rpc/messages.h"
 
 namespace larder {
@@ -13,6 +16,8 @@ namespace {
 constexpr int kChunksPerStreamMax = 4096;
 // As good as for ever, and cannot overflow when it is added to a time.
 constexpr uint64_t kTtlMaxMs = uint64_t{100} * 365 * 24 * 3600 * 1000;
+// For so long a copy may be waited for by those who make it.
+constexpr absl::Duration kCopyWaitMax = absl::Seconds(60);
 
 v1::PutOutcome OutcomeOf(ReserveOutcome::Kind kind) {
   switch (kind) {
@@ -110,7 +115,33 @@ absl::Status PutStream::Begin(const v1::PutHeader& header) {
   if (header.ttl_ms() != 0) incoming_->options.ttl = absl::Milliseconds(header.ttl_ms());
   incoming_->options.pin = header.pin();
   incoming_->options.category = static_cast<uint8_t>(header.category());
+  RETURN_IF_ERROR(ChooseForm(header));
+  RETURN_IF_ERROR(ChooseCopies(header));
   return LookForPart();
+}
+
+absl::Status PutStream::ChooseForm(const v1::PutHeader& header) {
+  const Manifest& manifest = space_->description.manifest;
+  ASSIGN_OR_RETURN(incoming_->codec, ParseCodec("codec", header.codec(), manifest.codec));
+  incoming_->levels = header.levels();
+  if (header.codec() == v1::CODEC_UNSPECIFIED && header.levels() == 0) {
+    incoming_->levels = manifest.levels;
+  }
+  RETURN_IF_ERROR(CheckLevels(incoming_->codec, incoming_->levels));
+  return Annotate(CheckCodec(codecs_, incoming_->codec, manifest), "codec");
+}
+
+absl::Status PutStream::ChooseCopies(const v1::PutHeader& header) {
+  if (header.copies() == 0 && header.copy_to().empty()) return absl::OkStatus();
+  if (header.copies() != 0 && !header.copy_to().empty()) {
+    return absl::InvalidArgumentError("copies: says how many, or copy_to on which node, not both");
+  }
+  if (access_->node().cluster() == nullptr) {
+    return absl::FailedPreconditionError("copies: this node belongs to no cluster");
+  }
+  incoming_->copies = header.copies();
+  incoming_->copy_to = header.copy_to();
+  return absl::OkStatus();
 }
 
 absl::Status PutStream::ResolveSpace(const v1::PutHeader& header) {
@@ -158,35 +189,76 @@ absl::Status PutStream::Add(std::string piece) {
   } else {
     RETURN_IF_ERROR(Store());
   }
+  const v1::PutOutcome outcome = response_->outcomes(response_->outcomes_size() - 1);
+  if (outcome == v1::PUT_OUTCOME_STORED || outcome == v1::PUT_OUTCOME_EXISTS) {
+    RETURN_IF_ERROR(Copy());
+  }
   incoming_.reset();
   return absl::OkStatus();
 }
 
 absl::Status PutStream::Store() {
+  if (incoming_->codec != ContainerCodec::kRaw) return StoreCoded();
+  const Manifest& manifest = space_->description.manifest;
+  return StoreContainer(RawContainerBytes(manifest, incoming_->identity.part),
+                        [&](std::span<uint8_t> destination) {
+                          return WriteRawContainer(destination, manifest, incoming_->identity,
+                                                   incoming_->payload.segments());
+                        });
+}
+
+absl::Status PutStream::StoreCoded() {
+  // What is encoded is held beside the payload, and takes about as much at most.
+  RETURN_IF_ERROR(budget_->Take(incoming_->expected_bytes));
+  const absl::Cleanup give_back = [&] { budget_->Return(incoming_->expected_bytes); };
+  ASSIGN_OR_RETURN(
+      const std::vector<uint8_t> container,
+      EncodeContainer(codecs_, incoming_->codec, incoming_->levels, space_->description.manifest,
+                      incoming_->identity, incoming_->payload.segments()));
+  return StoreContainer(container.size(), [&](std::span<uint8_t> destination) {
+    std::copy(container.begin(), container.end(), destination.begin());
+    return absl::OkStatus();
+  });
+}
+
+absl::Status PutStream::StoreContainer(uint64_t bytes,
+                                       absl::FunctionRef<absl::Status(std::span<uint8_t>)> write) {
   ScopedReservation reservation(access_);
   std::span<uint8_t> destination;
   auto outcome = ReserveOutcome::Kind::kNoSpace;
-  RETURN_IF_ERROR(Reserve(&reservation, &destination, &outcome));
+  RETURN_IF_ERROR(Reserve(bytes, &reservation, &destination, &outcome));
   if (outcome == ReserveOutcome::Kind::kGranted) {
-    RETURN_IF_ERROR(WriteRawContainer(destination, space_->description.manifest,
-                                      incoming_->identity, incoming_->payload.segments()));
-    RETURN_IF_ERROR(access_->Run(context_, [&](Core& core, SessionId session, MonotonicTime now) {
+    RETURN_IF_ERROR(write(destination));
+    ASSIGN_OR_RETURN(const ContainerView container, ContainerView::Parse(destination));
+    const BlockCuts cuts = CutsOf(container);
+    const auto commit = [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
       const ReservationId id = reservation.id();
+      RETURN_IF_ERROR(core.SetCuts(session, id, cuts));
       // Whether it succeeds or not, the reservation is gone.
       reservation.Committed();
       return core.Commit(session, std::span(&id, 1), now).front();
-    }));
+    };
+    RETURN_IF_ERROR(access_->Run(context_, commit));
     response_->set_stored_bytes(response_->stored_bytes() + incoming_->expected_bytes);
   }
   response_->add_outcomes(OutcomeOf(outcome));
   return absl::OkStatus();
 }
 
-absl::Status PutStream::Reserve(ScopedReservation* reservation, std::span<uint8_t>* destination,
-                                ReserveOutcome::Kind* outcome) {
-  const ReserveItem item =
-      ItemOf(incoming_->identity,
-             RawContainerBytes(space_->description.manifest, incoming_->identity.part));
+absl::Status PutStream::Copy() {
+  if (incoming_->copies == 0 && incoming_->copy_to.empty()) return absl::OkStatus();
+  return access_->Run(context_, [&](Core&, SessionId, MonotonicTime now) {
+    const bool accepted = static_cast<bool>(access_->node().cluster()->core().Replicate(
+        space_->handle, HashKey(incoming_->identity.key), incoming_->copies, incoming_->copy_to,
+        now + kCopyWaitMax, now));
+    response_->set_copies_accepted(response_->copies_accepted() + (accepted ? 1 : 0));
+    return absl::OkStatus();
+  });
+}
+
+absl::Status PutStream::Reserve(uint64_t bytes, ScopedReservation* reservation,
+                                std::span<uint8_t>* destination, ReserveOutcome::Kind* outcome) {
+  const ReserveItem item = ItemOf(incoming_->identity, bytes);
   return access_->Run(
       context_, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
         ASSIGN_OR_RETURN(

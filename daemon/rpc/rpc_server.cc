@@ -102,7 +102,8 @@ void Configure(grpc::ServerBuilder* builder) {
 
 // Destroyed from the last to the first: the server before the services that it calls.
 struct RpcServer::Services {
-  explicit Services(Node* node) : access(node), store(&access), admin(&access) {
+  Services(const RpcServerOptions& options, Node* node)
+      : access(node), store(&access, options.profiles), admin(&access) {
     if (node->cluster() == nullptr) return;
     source = MakeClusterSource(node->cluster());
     cluster.emplace(ClusterServiceOptions{.cluster = node->cluster()->options().name,
@@ -135,7 +136,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   std::unique_ptr<RpcServer> rpc(new RpcServer);
-  rpc->services_ = std::make_unique<Services>(node);
+  rpc->services_ = std::make_unique<Services>(options, node);
   grpc::ServerBuilder builder;
   Configure(&builder);
   int port = 0;

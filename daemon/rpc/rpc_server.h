@@ -3,9 +3,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
 #include "daemon/node/node.h"
+#include "kernels/format/coded_container.h"
 
 namespace larder {
 
@@ -14,6 +16,9 @@ struct RpcServerOptions {
   // loopback whoever reaches the port may read, write and remove everything. A Unix socket is for
   // this process's user alone.
   std::string listen = "127.0.0.1:7411";
+  // Fetch reads chunks of codec larder that were stored with these, or with the generic one. Put
+  // stores with the generic one.
+  std::vector<ProfilePointer> profiles = {};
 };
 
 // Owns gRPC's threads, which are bounded; a call beyond them is RESOURCE_EXHAUSTED. Thread-safe.

@@ -25,6 +25,19 @@ constexpr auto kDiskPollPause = std::chrono::milliseconds(1);
 // Looks whether it is known where chunks are, a pause after each; the cluster gives up earlier.
 constexpr int kLocatePollsMax = 100;
 
+static_assert(v1::CHUNK_TIER_MEMORY == static_cast<int>(ChunkPlace::Tier::kMemory) + 1);
+static_assert(v1::CHUNK_TIER_PEER_DISK == static_cast<int>(ChunkPlace::Tier::kPeerDisk) + 1);
+
+// `cluster` is null for a node that is alone, and knows of no peers.
+void FillPlace(const ChunkPlace& place, ClusterNode* cluster, v1::ChunkPlace* message) {
+  message->set_tier(static_cast<v1::ChunkTier>(static_cast<int>(place.tier) + 1));
+  if (place.tier == ChunkPlace::Tier::kPeerMemory || place.tier == ChunkPlace::Tier::kPeerDisk) {
+    message->set_node(cluster->core().NameOf(place.node));
+  }
+  message->set_predicted_us(
+      static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Microseconds(place.predicted))));
+}
+
 // False when the caller has gone.
 bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, Payload* payload,
                grpc::ServerWriter<v1::FetchResponse>* writer) {
@@ -48,7 +61,8 @@ bool SendChunk(uint32_t index, const ChunkIdentity& identity, const Part& part, 
 
 }  // namespace
 
-StoreService::StoreService(CoreAccess* access) : access_(access), budget_(kBufferedBytesMax) {}
+StoreService::StoreService(CoreAccess* access, std::span<const ProfilePointer> profiles)
+    : access_(access), codecs_(/*profile=*/nullptr, profiles), budget_(kBufferedBytesMax) {}
 
 grpc::Status StoreService::OpenSpace(grpc::ServerContext* context,
                                      const v1::OpenSpaceRequest* request,
@@ -56,10 +70,14 @@ grpc::Status StoreService::OpenSpace(grpc::ServerContext* context,
   const absl::StatusOr<SpaceDescription> description =
       ParseSpaceDescription(request->description());
   if (!description.ok()) return ToGrpcStatus(description.status());
+  const Manifest& manifest = description->manifest;
+  if (const absl::Status can = CheckCodec(codecs_, manifest.codec, manifest); !can.ok()) {
+    return ToGrpcStatus(Annotate(can, "description.manifest.codec"));
+  }
   const absl::StatusOr<SpaceInfo> space = access_->OpenSpace(*context, *description);
   if (!space.ok()) return ToGrpcStatus(space.status());
   response->set_space_id(ToString(space->id));
-  response->set_manifest_id(ToString(description->manifest.Id()));
+  response->set_manifest_id(ToString(manifest.Id()));
   response->set_chunk_payload_bytes(space->whole_payload_bytes);
   return grpc::Status::OK;
 }
@@ -74,13 +92,19 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
   int polls = 0;
   const auto look = [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
     ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
-    locating = polls < kLocatePollsMax && core.IsLocating(space->handle, *keys, now);
+    locating = polls < kLocatePollsMax && !request->local_only() &&
+               core.IsLocating(space->handle, *keys, now);
     if (locating) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const PrefixMatch found,
-                     core.Match(space->handle, *keys, {.touch = request->touch()}, now));
+    const LookupOptions options{.touch = request->touch(), .local_only = request->local_only()};
+    ASSIGN_OR_RETURN(const PrefixMatch found, core.Match(space->handle, *keys, options, now));
     response->set_chunks(found.chunks);
     response->set_tokens(found.tokens);
     response->set_bytes(found.bytes);
+    if (!request->places()) return absl::OkStatus();
+    const auto asked = std::span<const KeyHash>(*keys).first(found.chunks);
+    for (const ChunkPlace& place : core.Places(space->handle, asked, now)) {
+      FillPlace(place, access_->node().cluster(), response->add_places());
+    }
     return absl::OkStatus();
   };
   absl::Status looked = access_->Run(*context, look);
@@ -94,7 +118,7 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
 grpc::Status StoreService::Put(grpc::ServerContext* context,
                                grpc::ServerReader<v1::PutRequest>* reader,
                                v1::PutResponse* response) {
-  PutStream stream(*context, access_, &budget_, response);
+  PutStream stream(*context, access_, codecs_, &budget_, response);
   v1::PutRequest request;
   while (reader->Read(&request)) {
     const absl::Status status = stream.Receive(std::move(request));
@@ -156,8 +180,11 @@ absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
   for (int i = 0; i < request.keys_size(); ++i) {
     Payload payload(&budget_);
     ChunkIdentity identity;
-    const absl::StatusOr<bool> found =
-        ReadChunk(context, space, BytesOf(request.keys(i)), part, &payload, &identity);
+    const WantedChunk wanted{.key = BytesOf(request.keys(i)),
+                             .part = part,
+                             .levels = request.levels(),
+                             .local_only = request.local_only()};
+    const absl::StatusOr<bool> found = ReadChunk(context, space, wanted, &payload, &identity);
     if (!found.ok()) return Annotate(found.status(), absl::StrCat("keys[", i, "]"));
     if (!*found) return absl::OkStatus();
     if (!SendChunk(static_cast<uint32_t>(i), identity, part, &payload, writer)) {
@@ -168,23 +195,22 @@ absl::Status StoreService::FetchChunks(const grpc::ServerContext& context,
 }
 
 absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
-                                             const SpaceInfo& space, std::span<const uint8_t> key,
-                                             const Part& part, Payload* payload,
-                                             ChunkIdentity* identity) {
-  const KeyHash hash = HashKey(key);
+                                             const SpaceInfo& space, const WantedChunk& wanted,
+                                             Payload* payload, ChunkIdentity* identity) {
+  const KeyHash hash = HashKey(wanted.key);
   ScopedLease lease(access_);
   std::vector<BlockExtent> extents;
   // Of a chunk that has to come from disk the call's own deadline says how long this may take.
   for (bool coming = true; coming && extents.empty();) {
     RETURN_IF_ERROR(access_->Run(
         context, [&](Core& core, SessionId session, MonotonicTime now) -> absl::Status {
-          ASSIGN_OR_RETURN(AcquireResult acquired,
-                           core.Acquire(session, space.handle, std::span(&hash, 1), part, now));
+          ASSIGN_OR_RETURN(
+              AcquireResult acquired,
+              core.Acquire(session, space.handle, std::span(&hash, 1), wanted.part, now));
           lease.Hold(acquired.lease);
           extents = std::move(acquired.extents);
-          coming =
-              extents.empty() &&
-              core.Load(space.handle, std::span(&hash, 1), /*local_only=*/false, now).coming > 0;
+          coming = extents.empty() &&
+                   core.Load(space.handle, std::span(&hash, 1), wanted.local_only, now).coming > 0;
           return absl::OkStatus();
         }));
     if (coming) {
@@ -193,8 +219,8 @@ absl::StatusOr<bool> StoreService::ReadChunk(const grpc::ServerContext& context,
     }
   }
   if (extents.empty()) return false;
-  const absl::Status read = ReadPayload(access_->arena_data(), space.description, space.id, key,
-                                        extents, part, payload, identity);
+  const absl::Status read = ReadPayload(access_->arena_data(), codecs_, space.description, space.id,
+                                        wanted, extents, payload, identity);
   if (absl::IsDataLoss(read)) {
     LogError("fetch met a corrupt chunk",
              {{"key", ToString(hash)}, {"why", std::string(read.message())}});

@@ -15,7 +15,8 @@ namespace larder {
 // long as one chunk's copy, so that a slow reader holds none. `access` outlives it.
 class StoreService final : public v1::Store::Service {
  public:
-  explicit StoreService(CoreAccess* access);
+  // `profiles`: those of which chunks of codec larder are read, besides the generic one.
+  StoreService(CoreAccess* access, std::span<const ProfilePointer> profiles);
 
   grpc::Status OpenSpace(grpc::ServerContext* context, const v1::OpenSpaceRequest* request,
                          v1::OpenSpaceResponse* response) override;
@@ -35,10 +36,11 @@ class StoreService final : public v1::Store::Service {
                            FetchWriter* writer);
   // False when the chunk is not stored.
   absl::StatusOr<bool> ReadChunk(const grpc::ServerContext& context, const SpaceInfo& space,
-                                 std::span<const uint8_t> key, const Part& part, Payload* payload,
+                                 const WantedChunk& wanted, Payload* payload,
                                  ChunkIdentity* identity);
 
   CoreAccess* const access_;
+  const ContainerCodecs codecs_;
   PayloadBudget budget_;
 };
 

@@ -5,14 +5,17 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "common/byte_order.h"
 #include "common/crc32c.h"
+#include "common/hash.h"
 #include "common/status.h"
 #include "kernels/codec/cachegen/cachegen_codec.h"
 #include "kernels/codec/cpu_path.h"
 #include "kernels/codec/kivi/kivi_codec.h"
 #include "kernels/codec/larder/larder_codec.h"
+#include "kernels/codec/larder/larder_format.h"
 #include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/raw_codec.h"
 #include "kernels/format/container_parts.h"
@@ -84,6 +87,22 @@ void Scatter(std::span<const uint8_t> bytes, SegmentCursor<Segment>& destination
   }
 }
 
+// The codec that reads the container. A damaged profile id is left to whoever sums the run.
+absl::StatusOr<const Codec*> ReaderOf(const ContainerCodecs& codecs, const ContainerView& view,
+                                      uint32_t layer) {
+  const Codec& writer = codecs.Get(view.codec());
+  const std::span<const uint8_t> run = view.PlaneBytes(layer, 0);
+  LarderRunHeader header;
+  if (view.codec() != ContainerCodec::kLarder || run.size() < sizeof header) return &writer;
+  std::memcpy(&header, run.data(), sizeof header);
+  if (const Codec* reader = codecs.FindLarder(header.profile)) return reader;
+  if (Crc32c(run) != view.Entry(layer, 0).crc32c) return &writer;
+  const absl::string_view id(reinterpret_cast<const char*>(header.profile.data()),
+                             header.profile.size());
+  return absl::FailedPreconditionError(absl::StrCat(
+      "stored with profile ", absl::BytesToHexString(id), ", which this reader does not have"));
+}
+
 // Header and table of contents before the runs, which are in the order level, layer, plane.
 std::vector<uint8_t> Assemble(const Manifest& manifest, const ChunkIdentity& identity,
                               ContainerCodec codec, uint32_t levels,
@@ -122,14 +141,14 @@ struct Reading {
 absl::StatusOr<Reading> PlanReading(const ContainerCodecs& codecs, const ContainerView& view,
                                     const Manifest& manifest, const Part& wanted, uint32_t levels) {
   const ChunkIdentity& identity = view.identity();
-  const Codec& codec = codecs.Get(view.codec());
+  ASSIGN_OR_RETURN(const Codec* codec, ReaderOf(codecs, view, wanted.layer_begin));
   const absl::StatusOr<PlaneGeometry> stored =
-      GeometryFor(codec, manifest, identity.part, identity.token_count);
+      GeometryFor(*codec, manifest, identity.part, identity.token_count);
   if (!stored.ok()) {
     return absl::DataLossError(absl::StrCat("container: ", stored.status().message()));
   }
   Reading reading = {
-      .codec = &codec,
+      .codec = codec,
       .geometry = *stored,
       .range = PlaneRange::Whole(*stored),
       .levels = levels == 0 ? view.level_count() : std::min(levels, view.level_count())};
@@ -212,30 +231,48 @@ class PlaneReader {
 
 }  // namespace
 
-absl::StatusOr<ContainerCodec> ParseContainerCodec(absl::string_view name) {
-  uint16_t number = 0;
-  for (const absl::string_view known : absl::StrSplit(kContainerCodecNames, ", ")) {
-    ++number;
-    if (name == known) return static_cast<ContainerCodec>(number);
+absl::StatusOr<ProfilePointer> ParseProfile(std::span<const uint8_t> bytes) {
+  const Hash128 hash = HashBytes(bytes);
+  ProfileId id;
+  StoreLittleEndian(id.data(), hash.low);
+  StoreLittleEndian(id.data() + sizeof hash.low, hash.high);
+  ProfilePointer profile;
+  if (const CodecStatus status = LarderProfile::Parse(bytes, id, profile); !status.ok()) {
+    return absl::DataLossError(absl::StrCat("profile: ", status.text, " at byte ", status.offset));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("codec \"", name, "\" is none of ", kContainerCodecNames));
+  return profile;
 }
 
-absl::string_view ContainerCodecName(ContainerCodec codec) {
-  const std::vector<absl::string_view> names = absl::StrSplit(kContainerCodecNames, ", ");
-  return names[static_cast<size_t>(codec) - 1];
-}
-
-ContainerCodecs::ContainerCodecs(std::shared_ptr<const LarderProfile> profile,
+ContainerCodecs::ContainerCodecs(ProfilePointer profile, std::span<const ProfilePointer> others,
                                  uint32_t split_tokens) {
   const CpuPath path = BestCpuPath();
-  if (profile == nullptr) profile = LarderProfile::Generic();
+  const ProfilePointer generic = LarderProfile::Generic();
+  if (profile == nullptr) profile = generic;
+  const auto add_reader = [&](const ProfilePointer& known) {
+    larder_readers_.emplace_back(known->id(), MakeLarderCodec(known, path));
+  };
+  add_reader(profile);
+  add_reader(generic);
+  for (const ProfilePointer& other : others) add_reader(other);
   codecs_.push_back(MakeRawCodec());
   codecs_.push_back(MakeLosslessCodec(path));
   codecs_.push_back(MakeLarderCodec(std::move(profile), path, split_tokens));
   codecs_.push_back(MakeCachegenCodec());
   codecs_.push_back(MakeKiviCodec(kKiviBits));
+}
+
+const Codec* ContainerCodecs::FindLarder(const ProfileId& profile) const {
+  for (const auto& [id, codec] : larder_readers_) {
+    if (id == profile) return codec.get();
+  }
+  return nullptr;
+}
+
+absl::Status CheckCodec(const ContainerCodecs& codecs, ContainerCodec codec,
+                        const Manifest& manifest) {
+  if (codec == ContainerCodec::kRaw) return absl::OkStatus();
+  return GeometryFor(codecs.Get(codec), manifest, manifest.WholePart(), manifest.tokens_per_chunk)
+      .status();
 }
 
 absl::StatusOr<std::vector<uint8_t>> EncodeContainer(const ContainerCodecs& codecs,

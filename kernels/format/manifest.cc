@@ -9,6 +9,7 @@
 #include "common/byte_order.h"
 #include "common/hash.h"
 #include "common/status.h"
+#include "kernels/format/container_codec.h"
 #include "kernels/format/manifest_format.h"
 
 namespace larder {
@@ -51,9 +52,25 @@ absl::Status CheckPartRange(absl::string_view name, uint32_t begin, uint32_t end
                                                  ") is not a non-empty slice of [0, ", limit, ")"));
 }
 
+// All levels are written as 0, so that each form has one name.
+absl::Status CheckForm(ContainerCodec codec, uint32_t levels) {
+  const uint32_t levels_max = LevelsMax(codec);
+  if (levels_max == 0)
+    return Invalid(absl::StrCat("codec ", static_cast<int>(codec), " is unknown"));
+  if (levels < levels_max) return absl::OkStatus();
+  return Invalid(absl::StrCat("levels is ", levels, ", must be below the ", levels_max,
+                              " of codec ", ContainerCodecName(codec), ", or 0 for all of them"));
+}
+
+// What is too large for the byte is so as well when it is read again.
+uint8_t ToByte(uint32_t value) {
+  return static_cast<uint8_t>(std::min<uint32_t>(value, UINT8_MAX));
+}
+
 ManifestFixedFields FixedFieldsOf(const Manifest& manifest) {
+  const bool raw = manifest.codec == ContainerCodec::kRaw && manifest.levels == 0;
   return {.magic = kManifestMagic,
-          .format_version = kManifestFormatVersion,
+          .format_version = raw ? kManifestVersionRaw : kManifestVersionCoded,
           .reserved = 0,
           .layout_version = manifest.layout_version,
           .layers = manifest.layers,
@@ -62,7 +79,8 @@ ManifestFixedFields FixedFieldsOf(const Manifest& manifest) {
           .tokens_per_chunk = manifest.tokens_per_chunk,
           .element_type = static_cast<uint8_t>(manifest.element_type),
           .kind = static_cast<uint8_t>(manifest.kind),
-          .reserved_after_kind = 0,
+          .codec = raw ? uint8_t{0} : ToByte(static_cast<uint32_t>(manifest.codec)),
+          .levels = ToByte(manifest.levels),
           .hash_seed = manifest.hash_seed};
 }
 
@@ -72,12 +90,19 @@ absl::Status ReadFixedFields(ByteReader& reader, Manifest& manifest) {
   ManifestFixedFields fields;
   std::memcpy(&fields, bytes.data(), sizeof fields);
   if (fields.magic != kManifestMagic) return Invalid("magic at offset 0 is not LMAN");
-  if (fields.format_version != kManifestFormatVersion) {
+  const bool coded = fields.format_version == kManifestVersionCoded;
+  if (fields.format_version != kManifestVersionRaw && !coded) {
     return Invalid(absl::StrCat("format version ", fields.format_version,
-                                ", this reader knows version ", kManifestFormatVersion));
+                                ", this reader knows versions ", kManifestVersionRaw, " and ",
+                                kManifestVersionCoded));
   }
   if (fields.reserved != 0) return Invalid("reserved bytes at offset 6 are not zero");
-  if (fields.reserved_after_kind != 0) return Invalid("reserved bytes at offset 30 are not zero");
+  if (!coded && (fields.codec != 0 || fields.levels != 0)) {
+    return Invalid("reserved bytes at offset 30 are not zero");
+  }
+  if (coded && fields.codec == static_cast<uint8_t>(ContainerCodec::kRaw)) {
+    return Invalid("codec raw at offset 30 is not for version 2");
+  }
   manifest.layout_version = fields.layout_version;
   manifest.layers = fields.layers;
   manifest.heads = fields.heads;
@@ -86,6 +111,8 @@ absl::Status ReadFixedFields(ByteReader& reader, Manifest& manifest) {
   manifest.element_type = static_cast<ElementType>(fields.element_type);
   manifest.kind = static_cast<CacheKind>(fields.kind);
   manifest.hash_seed = fields.hash_seed;
+  if (coded) manifest.codec = static_cast<ContainerCodec>(fields.codec);
+  manifest.levels = fields.levels;
   return absl::OkStatus();
 }
 
@@ -182,6 +209,7 @@ absl::Status Manifest::Validate() const {
     return Invalid(
         absl::StrCat("layout_version is ", layout_version, ", only ", kLayoutVersion, " is known"));
   }
+  RETURN_IF_ERROR(CheckForm(codec, levels));
   if (const uint64_t payload = PayloadBytes(WholePart()); payload > kChunkPayloadBytesMax) {
     return Invalid(
         absl::StrCat("a chunk has ", payload, " bytes, the limit is ", kChunkPayloadBytesMax));
@@ -273,6 +301,8 @@ std::string DescribeDifference(const Manifest& a, const Manifest& b) {
   compare("head_dim", a.head_dim, b.head_dim);
   compare("tokens_per_chunk", a.tokens_per_chunk, b.tokens_per_chunk);
   compare("layout_version", a.layout_version, b.layout_version);
+  compare("codec", ContainerCodecName(a.codec), ContainerCodecName(b.codec));
+  compare("levels", a.levels, b.levels);
   return absl::StrJoin(differences, "; ");
 }
 

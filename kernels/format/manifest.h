@@ -1,4 +1,4 @@
-// What makes the bytes of a chunk meaningful: the model, its geometry and how keys are made.
+// What makes the bytes of a chunk meaningful: model, geometry and keys; and how they are stored.
 #pragma once
 
 #include <compare>
@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/ids.h"
+#include "kernels/format/container_format.h"
 
 namespace larder {
 
@@ -78,6 +79,10 @@ struct Manifest {
   uint32_t head_dim = 0;  // elements of one head and token (recurrent: of one head's whole state)
   uint32_t tokens_per_chunk = 0;
   uint32_t layout_version = kLayoutVersion;
+  // How chunks are stored unless whoever puts one says otherwise: by which codec, and so many of
+  // its levels, 0 for all. Containers name their codec, so a space may hold chunks of any.
+  ContainerCodec codec = ContainerCodec::kRaw;
+  uint32_t levels = 0;
 
   friend bool operator==(const Manifest&, const Manifest&) = default;
 

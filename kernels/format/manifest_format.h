@@ -10,7 +10,9 @@
 namespace larder {
 
 inline constexpr std::array<uint8_t, 4> kManifestMagic = {'L', 'M', 'A', 'N'};
-inline constexpr uint16_t kManifestFormatVersion = 1;
+// Version 2 is for manifests that name a codec; without one the bytes are those of version 1.
+inline constexpr uint16_t kManifestVersionRaw = 1;
+inline constexpr uint16_t kManifestVersionCoded = 2;
 
 // Followed by kManifestStringCount strings, each a u32 length and its bytes, in this order:
 // model, revision, quantisation, rope, hash scheme.
@@ -25,7 +27,8 @@ struct ManifestFixedFields {
   uint32_t tokens_per_chunk;
   uint8_t element_type;
   uint8_t kind;
-  uint16_t reserved_after_kind;
+  uint8_t codec;   // a container's; version 1: 0
+  uint8_t levels;  // of it, 0 for all
   uint64_t hash_seed;
 };
 

@@ -93,6 +93,11 @@ TEST_F(BenchTest, ReplayOfCodedBlocksChecksThemToo) {
                                  /*with_errors=*/true);
   EXPECT_NE(wrong.exit_code, 0);
   EXPECT_NE(wrong.output.find("none of raw, lossless"), std::string::npos) << wrong.output;
+  const Outcome levels =
+      RunBench("replay --generate conversation --limit 1 --codec lossless --levels 2",
+               /*with_errors=*/true);
+  EXPECT_NE(levels.exit_code, 0);
+  EXPECT_NE(levels.output.find("codec lossless has 1"), std::string::npos) << levels.output;
 }
 
 TEST_F(BenchTest, DiskComparesADeviceWithThePlainLoop) {

@@ -196,6 +196,37 @@ TEST_F(CtlTest, AManifestCanBeTakenFromTheListOfSpaces) {
   EXPECT_EQ(match["chunks"], 1);
 }
 
+TEST_F(CtlTest, ThePutsOfASpaceFollowItsManifestAlsoAfterARestart) {
+  const std::string payload = MakePayload(1);
+  std::vector<std::string> first = {"put", payload, "--key", kKeyA, "--json"};
+  // As many bytes as the payload's manifest, in heads that codecs take.
+  for (const char* field : {"model=coded", "element_type=bfloat16", "kind=key_value", "layers=4",
+                            "heads=1", "head_dim=64", "tokens_per_chunk=64", "codec=lossless"}) {
+    first.push_back(absl::StrCat("--manifest=", field));
+  }
+  const Ended put = target_.RunStore(first);
+  ASSERT_EQ(put.end, "exit 0") << put.output;
+  EXPECT_THAT(target_.Run({"spaces"}).output, HasSubstr("lossless"));
+
+  target_.daemon().Kill();
+  ASSERT_NO_FATAL_FAILURE(target_.Start());
+  ASSERT_EQ(target_.RunStore({"put", payload, "--key", kKeyB}).end, "exit 0");
+  ASSERT_EQ(target_.RunStore({"put", payload, "--key", kKeyC, "--codec=larder", "--levels=2"}).end,
+            "exit 0");
+  const auto form = [&](const char* key) {
+    const Json header = target_.Run({"inspect", key, "--json"}).json()["containers"][0]["header"];
+    return absl::StrCat(header["codec"].get<int>(), " ", header["level_count"].get<int>());
+  };
+  EXPECT_EQ(form(kKeyA), "2 1");
+  EXPECT_EQ(form(kKeyB), "2 1");
+  EXPECT_EQ(form(kKeyC), "3 2");
+  EXPECT_TRUE(target_.RunStore({"get", kKeyB, "-o", "-"}).output == ChunkPayload(0));
+
+  const Ended refused = target_.RunStore({"put", payload, "--key", kKeyMissing, "--levels=2"});
+  EXPECT_EQ(refused.end, "exit 2");
+  EXPECT_THAT(refused.output, HasSubstr("levels is 2, codec lossless has 1"));
+}
+
 TEST_F(CtlTest, PinsAndRemovesWhatItIsTold) {
   ASSERT_NO_FATAL_FAILURE(PutChain());
   EXPECT_EQ(target_.Run({"pin", kKeyA, kKeyB}).end, "exit 0");

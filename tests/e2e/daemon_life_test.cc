@@ -45,6 +45,15 @@ TEST_F(DaemonLifeTest, ASecondDaemonOnTheSameArenaNamesTheFirst) {
   EXPECT_TRUE(ConnectClient(daemon_.socket_path())->connected());
 }
 
+TEST_F(DaemonLifeTest, AProfileThatIsNoneEndsTheStart) {
+  std::vector<std::string> arguments = daemon_.CommandLine();
+  arguments.insert(arguments.end(),
+                   {"--grpc-listen=127.0.0.1:0", "--set", "grpc.profiles=/nonexistent/profile"});
+  const auto daemon = ChildProcess::Start(arguments);
+  EXPECT_EQ(daemon->WaitForEnd(), "exit 1");
+  EXPECT_THAT(daemon->Output(), testing::HasSubstr("grpc.profiles: opening /nonexistent/profile"));
+}
+
 TEST_F(DaemonLifeTest, TheSignalToEndDrainsWhatIsBeingPut) {
   ASSERT_NO_FATAL_FAILURE(daemon_.Start());
   const auto client = ConnectClient(daemon_.socket_path());

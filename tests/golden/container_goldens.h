@@ -28,6 +28,8 @@ std::vector<CorruptGolden> CorruptGoldens();
 
 // The serialised manifest of valid_key_value.bin.
 inline constexpr char kManifestGolden[] = "manifest_key_value.bin";
+// The same manifest with two levels of codec larder.
+inline constexpr char kCodedManifestGolden[] = "manifest_coded.bin";
 
 // A container in four levels; the same, cut at the end of the second; and cut 64 bytes before.
 inline constexpr char kLevelsGolden[] = "valid_levels.bin";

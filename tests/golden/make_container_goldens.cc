@@ -61,7 +61,11 @@ absl::Status WriteGoldens(const std::filesystem::path& directory) {
     RETURN_IF_ERROR(WriteNew(directory / golden.file_name, container));
   }
   RETURN_IF_ERROR(WriteLevels(directory));
-  return WriteNew(directory / kManifestGolden, ValidGoldens().front().manifest.Serialize());
+  Manifest manifest = ValidGoldens().front().manifest;
+  RETURN_IF_ERROR(WriteNew(directory / kManifestGolden, manifest.Serialize()));
+  manifest.codec = ContainerCodec::kLarder;
+  manifest.levels = 2;
+  return WriteNew(directory / kCodedManifestGolden, manifest.Serialize());
 }
 
 }  // namespace

@@ -236,6 +236,7 @@ absl::StatusOr<ReplayReport> RunReplay(ReplayFlags flags) {
       ManifestOfSize(flags.options.bytes_per_token, flags.options.tokens_per_block).status());
   ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<Client>> clients, OpenClients(flags));
   ASSIGN_OR_RETURN(flags.options.codec, ParseContainerCodec(flags.codec));
+  RETURN_IF_ERROR(CheckLevels(flags.options.codec, flags.options.levels));
   // The same blocks have other contents.
   if (flags.options.codec != ContainerCodec::kRaw) {
     absl::StrAppend(&flags.options.name_space, " values");

@@ -1,12 +1,10 @@
 #include "tools/codec/encoded_sample.h"
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/hash.h"
 #include "common/status.h"
 #include "kernels/codec/cachegen/cachegen_codec.h"
 #include "kernels/codec/cpu_path.h"
@@ -14,7 +12,7 @@
 #include "kernels/codec/larder/larder_codec.h"
 #include "kernels/codec/lossless/lossless_codec.h"
 #include "kernels/codec/raw_codec.h"
-#include "kernels/format/container_format.h"
+#include "kernels/format/coded_container.h"
 
 namespace larder {
 namespace {
@@ -50,14 +48,8 @@ absl::StatusOr<std::unique_ptr<Codec>> MakeCodecByName(const std::string& name,
 absl::StatusOr<std::shared_ptr<const LarderProfile>> LoadProfile(const std::string& path) {
   if (path.empty()) return LarderProfile::Generic();
   ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, ReadFileBytes(path));
-  const Hash128 hash = HashBytes(bytes);
-  ProfileId id;
-  std::memcpy(id.data(), &hash.low, sizeof(hash.low));
-  std::memcpy(id.data() + sizeof(hash.low), &hash.high, sizeof(hash.high));
-  std::shared_ptr<const LarderProfile> profile;
-  if (const CodecStatus status = LarderProfile::Parse(bytes, id, profile); !status.ok()) {
-    return absl::DataLossError(absl::StrCat(path, ": ", status.text, " at byte ", status.offset));
-  }
+  absl::StatusOr<ProfilePointer> profile = ParseProfile(bytes);
+  RETURN_IF_ERROR(Annotate(profile.status(), path));
   return profile;
 }
 

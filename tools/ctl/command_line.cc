@@ -10,8 +10,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/client.h"
 #include "common/status.h"
+#include "kernels/format/container_codec.h"
 #include "kernels/format/container_format.h"
 #include "tools/console/units.h"
 
@@ -181,6 +183,11 @@ void DeclarePut(CLI::App* app, Invocation* invocation, RawOptions* raw) {
   app->add_option("--ttl", raw->ttl, "How long they are kept at most, as in 90s or 1h30m")
       ->type_name("DURATION");
   app->add_flag("--pin", invocation->pin, "Keeps them until they are unpinned");
+  app->add_option("--codec", invocation->codec,
+                  "How they are stored; else as the space's manifest says")
+      ->check(CLI::IsMember(std::vector<std::string>(absl::StrSplit(kContainerCodecNames, ", "))))
+      ->type_name("NAME");
+  app->add_option("--levels", invocation->levels, "In so many levels of the codec")->type_name("N");
   DeclareEngineSpace(app, invocation, raw);
 }
 

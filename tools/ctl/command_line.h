@@ -97,6 +97,8 @@ struct Invocation {
   uint32_t depth = 0;
   absl::Duration ttl = absl::InfiniteDuration();
   bool pin = false;
+  std::string codec;    // empty: the space's
+  uint32_t levels = 0;  // 0: those of the space, or all of the codec
 
   // hint; durations of zero say nothing
   absl::Duration keep, next_use;

@@ -37,10 +37,12 @@ absl::StatusOr<const FieldDescriptor*> FindField(const std::string& name) {
 
 absl::Status SetEnum(const FieldDescriptor& field, const std::string& text,
                      v1::Manifest* manifest) {
-  const std::optional<int> number = EnumNumber(*field.enum_type(), text);
+  const google::protobuf::EnumDescriptor& type = *field.enum_type();
+  // Left out, as JSON output writes it.
+  if (text == EnumName(type, 0)) return absl::OkStatus();
+  const std::optional<int> number = EnumNumber(type, text);
   if (!number.has_value()) {
-    return WrongField(field.name(),
-                      absl::StrCat("'", text, "' is none of ", EnumNames(*field.enum_type())));
+    return WrongField(field.name(), absl::StrCat("'", text, "' is none of ", EnumNames(type)));
   }
   manifest->GetReflection()->SetEnumValue(manifest, &field, *number);
   return absl::OkStatus();
@@ -130,6 +132,9 @@ absl::StatusOr<Manifest> ToManifest(const v1::Manifest& message) {
     return WrongField("kind",
                       absl::StrCat("must be one of ", EnumNames(*v1::CacheKind_descriptor())));
   }
+  if (!v1::Codec_IsValid(message.codec())) {
+    return WrongField("codec", absl::StrCat("must be one of ", EnumNames(*v1::Codec_descriptor())));
+  }
   Manifest manifest;
   manifest.model = message.model();
   manifest.revision = message.revision();
@@ -145,6 +150,8 @@ absl::StatusOr<Manifest> ToManifest(const v1::Manifest& message) {
   manifest.head_dim = message.head_dim();
   manifest.tokens_per_chunk = message.tokens_per_chunk();
   if (message.layout_version() != 0) manifest.layout_version = message.layout_version();
+  if (message.codec() != 0) manifest.codec = static_cast<ContainerCodec>(message.codec());
+  manifest.levels = message.levels();
   RETURN_IF_ERROR(manifest.Validate());
   return manifest;
 }

@@ -166,11 +166,20 @@ std::string StatusText(const v1::StatusResponse& status) {
   return FieldLines(fields);
 }
 
+std::string CodecText(const v1::Manifest& manifest) {
+  // A daemon that does not say knows no other.
+  const int codec = std::max<int>(manifest.codec(), v1::CODEC_RAW);
+  const std::string name = EnumName(*v1::Codec_descriptor(), codec);
+  if (manifest.levels() == 0) return name;
+  return absl::StrCat(name, ", ", manifest.levels(), manifest.levels() == 1 ? " level" : " levels");
+}
+
 Table SpacesTable(std::span<const v1::SpaceStatus> spaces) {
   Table table;
   table.AddColumn("SPACE");
   table.AddColumn("TENANT");
   table.AddColumn("MODEL");
+  table.AddColumn("CODEC");
   table.AddColumn("CHUNK", Align::kRight);
   table.AddColumn("TOKENS", Align::kRight);
   table.AddColumn("STORED", Align::kRight);
@@ -181,7 +190,7 @@ Table SpacesTable(std::span<const v1::SpaceStatus> spaces) {
   for (const v1::SpaceStatus& space : spaces) {
     const v1::SpaceDescription& description = space.description();
     table.AddRow({space.space_id(), description.tenant(), description.manifest().model(),
-                  FormatBytes(space.chunk_payload_bytes()),
+                  CodecText(description.manifest()), FormatBytes(space.chunk_payload_bytes()),
                   absl::StrCat(description.manifest().tokens_per_chunk()),
                   FormatCount(space.resident_chunks()), FormatBytes(space.resident_bytes()),
                   FormatCount(space.lookups()),

@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "common/file_descriptor.h"
 #include "common/status.h"
+#include "kernels/format/container_codec.h"
 #include "tools/console/units.h"
 #include "tools/ctl/admin_client.h"
 #include "tools/ctl/commands.h"
@@ -159,6 +160,10 @@ absl::Status PutAll(const Invocation& invocation, Store& store, PayloadReader& r
   PutOptions options;
   options.ttl = invocation.ttl;
   options.pin = invocation.pin;
+  options.levels = invocation.levels;
+  if (!invocation.codec.empty()) {
+    ASSIGN_OR_RETURN(options.codec, ParseContainerCodec(invocation.codec));
+  }
   for (size_t i = 0; i < keys.size(); ++i) {
     RETURN_IF_ERROR(reader.Read(buffer));
     options.parent = Bytes(i == 0 ? invocation.parent : keys[i - 1]);

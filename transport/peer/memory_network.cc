@@ -328,6 +328,9 @@ class MemoryTransport final : public PeerTransport {
       MonotonicTime wakeup = Now() + absl::Seconds(1);
       if (std::optional<MemoryStep> step = TakeStep(&wakeup)) {
         (*step)(lock);
+        lock.unlock();
+        member_->handler->OnPause();
+        lock.lock();
         continue;
       }
       const auto nanoseconds = std::max<int64_t>((wakeup - Now()) / absl::Nanoseconds(1), 0);

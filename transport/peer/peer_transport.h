@@ -125,6 +125,8 @@ class PeerHandler {
   virtual void OnRead(uint64_t token, bool ok) = 0;
   // No byte of the window will be written or read any more: its memory may be reused.
   virtual void OnWindowClosed(uint64_t window) = 0;
+  // Soon after other callbacks: what they said can be handed on now, all of it at once.
+  virtual void OnPause() {}
 };
 
 enum class PeerRefusal : uint8_t {

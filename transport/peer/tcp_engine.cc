@@ -18,6 +18,8 @@ constexpr int kAcceptsMax = 64;  // at one event
 // Answers that a peer has not taken; one that asks on and never reads is broken.
 constexpr size_t kControlFramesMax = 4 * kTransfersPerPeerMax;
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+// Between two calls of OnPause while there is always more to do.
+constexpr absl::Duration kPauseInterval = absl::Microseconds(150);
 
 MonotonicTime Now() { return SystemClock::Get().Now(); }
 
@@ -51,7 +53,13 @@ void TcpNode::Run() {
     const absl::Duration timeout = next_scan_ - now;
     lock.unlock();
     events.clear();
-    const absl::Status waited = io_->Wait(timeout, &events);
+    absl::Status waited = io_->Wait(absl::ZeroDuration(), &events);
+    const bool idle = waited.ok() && events.empty();
+    if (idle || now >= next_pause_) {
+      handler_->OnPause();
+      next_pause_ = now + kPauseInterval;
+    }
+    if (idle) waited = io_->Wait(timeout, &events);
     lock.lock();
     asleep_ = false;
     if (!waited.ok()) {

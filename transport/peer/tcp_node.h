@@ -145,6 +145,7 @@ class TcpNode final : public PeerTransport {
   bool asleep_ = false;     // the engine waits, and must be woken
   bool must_wake_ = false;  // at the end of this call
   MonotonicTime next_scan_;
+  MonotonicTime next_pause_;
   std::map<std::string, Peer> peers_;
   std::map<uint64_t, ConnectionPtr> connections_;  // until nothing of them is under way
   uint64_t next_id_ = 2;

@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <fstream>
+#include <iterator>
 
 #include "common/crc32c.h"
+#include "kernels/format/coded_container.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace larder {
@@ -256,6 +259,11 @@ TEST_P(ClientTest, CodedChunksComeBack) {
   base.levels = 1;
   EXPECT_EQ(space->Fetch(lossy_keys, destinations.destinations(), base).chunks, 3u);
 
+  options.levels = 5;
+  const PutResult too_many = space->Put(TestKeys(52, 3), sources.sources(), options);
+  EXPECT_EQ(too_many.status, absl::InvalidArgumentError("levels is 5, codec larder has 4"));
+  options.levels = 2;
+
   // A plane of int8 is nothing that a codec takes.
   manifest.element_type = ElementType::kInt8;
   auto other = client_->Open(manifest);
@@ -263,6 +271,111 @@ TEST_P(ClientTest, CodedChunksComeBack) {
   const PutResult refused = other->Put(TestKeys(52, 1), halves.sources(), options);
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status)) << refused.status;
   EXPECT_EQ(client_->Stats()->reservations, 0u);
+}
+
+// How many levels each of the keys is stored in; 0: it is not.
+std::vector<uint32_t> LevelsOf(ClientSpace& space, const std::vector<Sha256Digest>& keys) {
+  const size_t bytes = space.manifest().PayloadBytes(space.manifest().WholePart());
+  ChunkBuffers destination(1, bytes);
+  std::vector<uint32_t> levels;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    levels.push_back(space.Fetch(KeySpan(keys).Subspan(i, 1), destination.destinations()).levels);
+  }
+  return levels;
+}
+
+TEST_P(ClientTest, TheManifestNamesTheCodecOfPutsThatNameNone) {
+  Manifest manifest = TestManifest(2, 2, 64, 32);
+  manifest.codec = ContainerCodec::kLarder;
+  manifest.levels = 2;
+  auto space = client_->Open(manifest);
+  ASSERT_TRUE(space.ok()) << space.status();
+  ChunkBuffers buffer(1, manifest.PayloadBytes(manifest.WholePart()));
+  for (size_t at = 1; at < buffer[0].size(); at += 2) buffer[0][at] = 0x3f;
+  const auto keys = TestKeys(60, 4);
+  const auto put = [&](size_t key, const PutOptions& options) {
+    const PutResult result = space->Put(KeySpan(keys).Subspan(key, 1), buffer.sources(), options);
+    EXPECT_EQ(result.stored, 1u) << result.status;
+    return result.container_bytes;
+  };
+  put(0, {});
+  PutOptions three;
+  three.levels = 3;
+  put(1, three);
+  PutOptions all;
+  all.codec = ContainerCodec::kLarder;
+  put(2, all);
+  PutOptions raw;
+  raw.codec = ContainerCodec::kRaw;
+  EXPECT_EQ(put(3, raw), RawContainerBytes(manifest, manifest.WholePart()));
+  EXPECT_EQ(LevelsOf(*space, keys), (std::vector<uint32_t>{2, 3, 4, 1}));
+  PutOptions five;
+  five.levels = 5;
+  EXPECT_EQ(space->Put(TestKeys(61, 1), buffer.sources(), five).status,
+            absl::InvalidArgumentError("levels is 5, codec larder has 4"));
+
+  // Whoever opens the same finds the same, also after a restart of the daemon.
+  node_.Stop();
+  RunningNode restarted(TestNodeOptions(directory_.path(), kArenaBytes));
+  const auto other = Connect();
+  auto again = other->Open(manifest);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->id(), space->id());
+  EXPECT_EQ(LevelsOf(*again, keys), (std::vector<uint32_t>{2, 3, 4, 1}));
+  bool found = false;
+  (void)restarted->WithCore(
+      SystemClock::Get().Now() + absl::Seconds(5), [&](Core& core, MonotonicTime) {
+        const auto handle = core.FindSpace(again->id());
+        found = handle.has_value() && core.FindSpace(*handle)->description.manifest == manifest;
+        return absl::OkStatus();
+      });
+  EXPECT_TRUE(found) << "recovered before anybody opened it";
+}
+
+TEST_P(ClientTest, AnotherDefaultIsAnotherSpaceAndTheNoteSaysSo) {
+  Manifest manifest = TestManifest(2, 2, 64, 32);
+  manifest.model = "default of its own";
+  auto raw = client_->Open(manifest);
+  ASSERT_TRUE(raw.ok()) << raw.status();
+  EXPECT_EQ(raw->note(), "");
+  manifest.codec = ContainerCodec::kLossless;
+  auto lossless = client_->Open(manifest);
+  ASSERT_TRUE(lossless.ok()) << lossless.status();
+  EXPECT_NE(lossless->id(), raw->id());
+  EXPECT_THAT(lossless->note(), testing::HasSubstr("differs in codec: raw and lossless"));
+
+  // What the codec can't store, or is none, is known at once.
+  manifest.element_type = ElementType::kInt8;
+  const absl::Status unfit = client_->Open(manifest).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(unfit)) << unfit;
+  EXPECT_THAT(unfit.message(), testing::HasSubstr("manifest: lossless"));
+  manifest.levels = 1;
+  EXPECT_THAT(client_->Open(manifest).status().message(),
+              testing::HasSubstr("levels is 1, must be below the 1 of codec lossless"));
+}
+
+TEST_P(ClientTest, AChunkOfAnotherProfileIsAReasonAndNoDamage) {
+  std::ifstream file(LARDER_GOLDEN_DIR "/codec/larder_profile.bin", std::ios::binary);
+  const std::vector<uint8_t> bytes(std::istreambuf_iterator<char>(file), {});
+  const auto profile = ParseProfile(bytes);
+  ASSERT_TRUE(profile.ok()) << profile.status();
+  Manifest manifest = TestManifest(2, 2, 64, 32);
+  manifest.codec = ContainerCodec::kLarder;
+  auto with_profile = client_->Open(manifest, "default", "", *profile);
+  auto generic = client_->Open(manifest);
+  ASSERT_TRUE(with_profile.ok() && generic.ok());
+  ChunkBuffers buffer(1, manifest.PayloadBytes(manifest.WholePart()));
+  for (size_t at = 1; at < buffer[0].size(); at += 2) buffer[0][at] = 0x3f;
+  const auto of_profile = TestKeys(70, 1), of_generic = TestKeys(71, 1);
+  ASSERT_EQ(with_profile->Put(of_profile, buffer.sources()).stored, 1u);
+  ASSERT_EQ(generic->Put(of_generic, buffer.sources()).stored, 1u);
+  EXPECT_EQ(with_profile->Fetch(of_profile, buffer.destinations()).chunks, 1u);
+  EXPECT_EQ(with_profile->Fetch(of_generic, buffer.destinations()).chunks, 1u);
+  const FetchResult other = generic->Fetch(of_profile, buffer.destinations());
+  EXPECT_EQ(other.chunks, 0u);
+  EXPECT_TRUE(absl::IsFailedPrecondition(other.status)) << other.status;
+  EXPECT_EQ(client_->Stats()->corrupt_chunks, 0u);
+  EXPECT_EQ(generic->Match(of_profile).chunks, 1u);
 }
 
 TEST(ClientLevelsTest, UnderPressureChunksKeepTheirCoarserLevels) {

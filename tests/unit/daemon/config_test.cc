@@ -150,6 +150,7 @@ event_log = 2048
 index_entries_max = 5000
 [grpc]
 listen = "unix:/run/larder/grpc.sock"
+profiles = "/p1,/p2"
 [metrics]
 listen = "[::1]:9000"
 [log]

@@ -131,6 +131,22 @@ TEST_F(CoreLimitsTest, LeasesOfASessionAreCounted) {
   EXPECT_TRUE(harness.IsPristine());
 }
 
+TEST_F(CoreLimitsTest, ALookAtAChunkCostsItsSessionNoLeases) {
+  CoreHarness harness(16, {.leased_chunks_per_session_max = 2});
+  Core& core = harness.core();
+  const SpaceHandle space = harness.Open();
+  const SessionId session = harness.OpenSession();
+  for (uint64_t key : {1, 2}) ASSERT_TRUE(harness.Put(session, space, key));
+  const std::vector<KeyHash> keys = {Key(1), Key(2)};
+  const auto looked = core.AcquireUncounted(session, space, Key(1));
+  ASSERT_TRUE(looked.ok()) << looked.status();
+  EXPECT_FALSE(core.Acquire(session, space, keys, kWhole, harness.now).ok());
+  ASSERT_TRUE(core.Release(session, looked->lease).ok());
+  const auto both = core.Acquire(session, space, keys, kWhole, harness.now);
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_FALSE(core.Acquire(session, space, keys, kWhole, harness.now).ok());
+}
+
 TEST_F(CoreLimitsTest, ReservationsOfASessionAreCounted) {
   CoreHarness harness(16, {.reservations_per_session_max = 2});
   const SpaceHandle space = harness.Open();

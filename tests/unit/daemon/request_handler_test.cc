@@ -200,6 +200,16 @@ TEST_F(RequestHandlerTest, OpenSpaceWantsTheSameMeaningOnBothSides) {
   ASSERT_EQ(reply.status, Code::kOk);
   EXPECT_THAT(reply.text().substr(sizeof(OpenSpaceReply)), HasSubstr("layers"));
 
+  other.manifest.codec = ContainerCodec::kLarder;
+  other.manifest.levels = 2;
+  reply = Send(Opcode::kOpenSpace, OpenSpacePayload(other));
+  ASSERT_EQ(reply.status, Code::kOk);
+  EXPECT_THAT(reply.text().substr(sizeof(OpenSpaceReply)), HasSubstr("codec: raw and larder"));
+  other.manifest.levels = 9;
+  reply = Send(Opcode::kOpenSpace, OpenSpacePayload(other));
+  EXPECT_EQ(reply.status, Code::kInvalidArgument);
+  EXPECT_THAT(reply.text(), HasSubstr("levels is 9"));
+
   other.manifest.layers = 0;
   reply = Send(Opcode::kOpenSpace, OpenSpacePayload(other));
   EXPECT_EQ(reply.status, Code::kInvalidArgument);

@@ -46,8 +46,8 @@ struct FetchedChunk {
 
 class RpcTest : public testing::Test {
  protected:
-  explicit RpcTest(uint64_t arena_bytes = uint64_t{64} << 20)
-      : node_(TestNodeOptions(directory_.path(), arena_bytes)) {
+  explicit RpcTest(DropLevels drop_levels = DropLevels::kNever)
+      : node_(OptionsWith(directory_.path(), drop_levels)) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, &*node_);
     EXPECT_TRUE(server.ok()) << server.status();
     if (!server.ok()) return;
@@ -55,6 +55,12 @@ class RpcTest : public testing::Test {
     channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
     store_ = v1::Store::NewStub(channel_);
     admin_ = v1::Admin::NewStub(channel_);
+  }
+
+  static NodeOptions OptionsWith(const std::string& directory, DropLevels drop_levels) {
+    NodeOptions options = TestNodeOptions(directory, uint64_t{64} << 20);
+    options.core.drop_levels = drop_levels;
+    return options;
   }
 
   std::string OpenSpace(const v1::SpaceDescription& description) {

@@ -25,6 +25,8 @@ std::vector<SpaceDescription> SomeSpaces() {
   spaces[0].tenant = "";
   spaces[1].salt = std::string("\0\xff salt", 7);
   spaces[2].tenant.assign(64, 't');
+  spaces[2].manifest.codec = ContainerCodec::kLarder;
+  spaces[2].manifest.levels = 3;
   return spaces;
 }
 

@@ -6,11 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
 #include "common/random.h"
+#include "kernels/codec/larder/larder_format.h"
 #include "tests/unit/kernels/container_testing.h"
 
 namespace larder {
@@ -216,7 +221,7 @@ TEST_F(CodedContainerTest, TokensAreReadFromTheirRangesAlone) {
   for (const ContainerCodec codec :
        {ContainerCodec::kRaw, ContainerCodec::kLossless, ContainerCodec::kLarder}) {
     SCOPED_TRACE(ContainerCodecName(codec));
-    const ContainerCodecs codecs(nullptr, /*split_tokens=*/16);
+    const ContainerCodecs codecs(nullptr, {}, /*split_tokens=*/16);
     const auto container =
         EncodeContainer(codecs, codec, 0, manifest_, identity_,
                         RandomSegments(random_, std::span<const uint8_t>(payload_)));
@@ -308,8 +313,8 @@ TEST_F(CodedContainerTest, RunsThatNoEncoderWritesAreDataLoss) {
     RepairChecksums(forged);
     Bytes decoded;
     const absl::Status read = Read(forged, identity_.part, 0, &decoded);
-    // Some changes only give other values; none may give anything but DATA_LOSS or an answer.
-    EXPECT_TRUE(read.ok() || absl::IsDataLoss(read)) << read;
+    // Some changes only give other values, or name another profile.
+    EXPECT_TRUE(read.ok() || absl::IsDataLoss(read) || absl::IsFailedPrecondition(read)) << read;
   }
 }
 
@@ -332,6 +337,79 @@ TEST_F(CodedContainerTest, WhatACodecCannotStoreIsRefusedWithAReason) {
   Manifest state = manifest_;
   state.kind = CacheKind::kRecurrent;
   EXPECT_THAT(refusal(state).message(), HasSubstr("recurrent"));
+}
+
+// The bytes of a file in tests/golden.
+Bytes ReadGolden(const std::string& name) {
+  std::ifstream file(LARDER_GOLDEN_DIR "/" + name, std::ios::binary);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
+}
+
+TEST_F(CodedContainerTest, AReaderNeedsTheProfileOfTheWriter) {
+  const Bytes file = ReadGolden("codec/larder_profile.bin");
+  const auto profile = ParseProfile(file);
+  ASSERT_TRUE(profile.ok()) << profile.status();
+  Manifest manifest = manifest_;
+  manifest.layers = (*profile)->contents().layers;
+  ChunkIdentity identity = identity_;
+  identity.manifest = manifest.Id();
+  identity.part = manifest.WholePart();
+  const Bytes payload = Payload(manifest, identity.part, 8);
+  const ConstSegment source{payload.data(), payload.size()};
+  const auto write = [&](const ContainerCodecs& codecs) {
+    return *EncodeContainer(codecs, ContainerCodec::kLarder, 0, manifest, identity, {&source, 1});
+  };
+  Bytes decoded(payload.size());
+  const auto read = [&](const ContainerCodecs& codecs, const Bytes& container) {
+    const Segment destination{decoded.data(), decoded.size()};
+    return ReadContainer(codecs, *ContainerView::Parse(container), manifest, identity.part, 0,
+                         {&destination, 1});
+  };
+  const ContainerCodecs generic, with_profile(*profile);
+  const ContainerCodecs reads_it(nullptr, {&*profile, 1});
+
+  const Bytes container = write(with_profile);
+  ASSERT_TRUE(read(with_profile, container).ok());
+  EXPECT_LT(ErrorOf(payload, decoded), 0.4);
+  const Bytes of_writer = decoded;
+  EXPECT_TRUE(read(reads_it, container).ok());
+  EXPECT_EQ(decoded, of_writer);
+  EXPECT_TRUE(read(with_profile, write(generic)).ok());
+  EXPECT_EQ(write(reads_it), write(generic)) << "it only reads";
+  const absl::Status without = read(generic, container);
+  EXPECT_TRUE(absl::IsFailedPrecondition(without)) << without;
+  const ProfileId& id = (*profile)->id();
+  const absl::string_view name(reinterpret_cast<const char*>(id.data()), id.size());
+  EXPECT_THAT(without.message(), HasSubstr(absl::BytesToHexString(name)));
+
+  // A name that was damaged in store is damage, whoever reads.
+  Bytes damaged = container;
+  damaged[ContainerView::Parse(container)->Entry(0, 0).offset +
+          offsetof(LarderRunHeader, profile)] ^= 1;
+  EXPECT_TRUE(absl::IsDataLoss(read(generic, damaged)));
+  EXPECT_TRUE(absl::IsDataLoss(read(with_profile, damaged)));
+
+  const absl::Status cut = ParseProfile(std::span(file).first(file.size() - 1)).status();
+  EXPECT_TRUE(absl::IsDataLoss(cut)) << cut;
+  EXPECT_THAT(cut.message(), HasSubstr("profile: "));
+}
+
+TEST_F(CodedContainerTest, WhatACodecCanStoreIsKnownBefore) {
+  for (const ContainerCodec codec : {ContainerCodec::kRaw, ContainerCodec::kLossless,
+                                     ContainerCodec::kLarder, ContainerCodec::kKivi}) {
+    EXPECT_TRUE(CheckCodec(codecs_, codec, manifest_).ok());
+  }
+  Manifest bytes = manifest_;
+  bytes.element_type = ElementType::kInt8;
+  EXPECT_TRUE(CheckCodec(codecs_, ContainerCodec::kRaw, bytes).ok());
+  const absl::Status refused = CheckCodec(codecs_, ContainerCodec::kLarder, bytes);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr("larder"));
+
+  EXPECT_TRUE(CheckLevels(ContainerCodec::kLarder, 4).ok());
+  EXPECT_TRUE(CheckLevels(ContainerCodec::kRaw, 0).ok());
+  EXPECT_EQ(CheckLevels(ContainerCodec::kLarder, 5).message(), "levels is 5, codec larder has 4");
+  EXPECT_EQ(CheckLevels(ContainerCodec{6}, 0).message(), "no codec has the number 6");
 }
 
 TEST_F(CodedContainerTest, ARawReaderRefusesACodedContainer) {

@@ -102,6 +102,11 @@ TEST(ContainerGoldenTest, ManifestFile) {
   const absl::StatusOr<ContainerView> view = ContainerView::Parse(bytes);
   ASSERT_TRUE(view.ok()) << view.status();
   EXPECT_EQ(view->identity().manifest, manifest->Id());
+
+  const absl::StatusOr<Manifest> coded = Manifest::Parse(ReadGolden(kCodedManifestGolden));
+  ASSERT_TRUE(coded.ok()) << coded.status();
+  EXPECT_EQ(DescribeDifference(*manifest, *coded), "codec: raw and larder; levels: 0 and 2");
+  EXPECT_EQ(coded->Serialize(), ReadGolden(kCodedManifestGolden));
 }
 
 // The fields of valid_key_value.bin as docs/formats/container.md explains them, without our parser.
@@ -124,7 +129,8 @@ TEST(ContainerGoldenTest, WorkedExampleOfThePage) {
 }
 
 TEST(ContainerGoldenTest, EveryFileIsTested) {
-  std::set<std::string> known = {kManifestGolden, kLevelsGolden, kCutGolden, kMiscutGolden};
+  std::set<std::string> known = {kManifestGolden, kCodedManifestGolden, kLevelsGolden, kCutGolden,
+                                 kMiscutGolden};
   for (const ValidGolden& golden : ValidGoldens()) known.insert(golden.file_name);
   for (const CorruptGolden& golden : CorruptGoldens()) known.insert(golden.file_name);
   std::set<std::string> found;

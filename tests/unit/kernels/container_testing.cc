@@ -34,6 +34,8 @@ Manifest RandomManifest(Random& random) {
   manifest.heads = static_cast<uint32_t>(1 + random.Below(5));
   manifest.head_dim = static_cast<uint32_t>(1 + random.Below(12));
   manifest.tokens_per_chunk = static_cast<uint32_t>(1 + random.Below(8));
+  manifest.codec = static_cast<ContainerCodec>(1 + random.Below(5));
+  manifest.levels = static_cast<uint32_t>(random.Below(LevelsMax(manifest.codec)));
   return manifest;
 }
 

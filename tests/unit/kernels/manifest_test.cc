@@ -31,6 +31,13 @@ Manifest Llama() {
           .tokens_per_chunk = 256};
 }
 
+Manifest Coded() {
+  Manifest manifest = Llama();
+  manifest.codec = ContainerCodec::kLarder;
+  manifest.levels = 2;
+  return manifest;
+}
+
 // One change a field, each to a valid manifest that means other bytes.
 std::vector<std::pair<std::string, std::function<void(Manifest&)>>> Changes() {
   return {{"model", [](Manifest& m) { m.model += "x"; }},
@@ -44,7 +51,8 @@ std::vector<std::pair<std::string, std::function<void(Manifest&)>>> Changes() {
           {"layers", [](Manifest& m) { m.layers = 31; }},
           {"heads", [](Manifest& m) { m.heads = 4; }},
           {"head_dim", [](Manifest& m) { m.head_dim = 64; }},
-          {"tokens_per_chunk", [](Manifest& m) { m.tokens_per_chunk = 16; }}};
+          {"tokens_per_chunk", [](Manifest& m) { m.tokens_per_chunk = 16; }},
+          {"codec", [](Manifest& m) { m.codec = ContainerCodec::kLossless; }}};
 }
 
 TEST(ManifestTest, SizesOfKnownModels) {
@@ -66,13 +74,32 @@ TEST(ManifestTest, SizesOfKnownModels) {
 }
 
 TEST(ManifestTest, RoundTrip) {
-  const Manifest manifest = Llama();
-  const std::vector<uint8_t> bytes = manifest.Serialize();
-  const absl::StatusOr<Manifest> parsed = Manifest::Parse(bytes);
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_EQ(*parsed, manifest);
-  EXPECT_EQ(parsed->Serialize(), bytes);
-  EXPECT_EQ(parsed->Id(), manifest.Id());
+  for (const Manifest& manifest : {Llama(), Coded()}) {
+    const std::vector<uint8_t> bytes = manifest.Serialize();
+    const absl::StatusOr<Manifest> parsed = Manifest::Parse(bytes);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(*parsed, manifest);
+    EXPECT_EQ(parsed->Serialize(), bytes);
+    EXPECT_EQ(parsed->Id(), manifest.Id());
+  }
+}
+
+TEST(ManifestTest, ACodecIsVersionTwoAndNothingElseIs) {
+  std::vector<uint8_t> raw = Llama().Serialize(), coded = Coded().Serialize();
+  EXPECT_EQ(raw[4], 1);
+  EXPECT_EQ(coded[4], 2);
+  EXPECT_EQ(coded[30], 3);
+  EXPECT_EQ(coded[31], 2);
+  coded[4] = 1;
+  EXPECT_THAT(Manifest::Parse(coded).status().message(),
+              HasSubstr("reserved bytes at offset 30 are not zero"));
+  coded[4] = 3;
+  EXPECT_THAT(Manifest::Parse(coded).status().message(),
+              HasSubstr("format version 3, this reader knows versions 1 and 2"));
+  raw[4] = 2;
+  EXPECT_THAT(Manifest::Parse(raw).status().message(), HasSubstr("codec 0 is unknown"));
+  raw[30] = 1;
+  EXPECT_THAT(Manifest::Parse(raw).status().message(), HasSubstr("codec raw at offset 30"));
 }
 
 TEST(ManifestTest, EveryTruncationAndTrailingByteIsRefused) {
@@ -85,21 +112,23 @@ TEST(ManifestTest, EveryTruncationAndTrailingByteIsRefused) {
 }
 
 TEST(ManifestTest, AnyBytesThatParseAreCanonical) {
-  const std::vector<uint8_t> good = Llama().Serialize();
-  size_t parsed_count = 0;
-  for (size_t i = 0; i < good.size(); ++i) {
-    for (const uint8_t flip : {0x01, 0x20, 0x80, 0xff}) {
-      std::vector<uint8_t> bytes = good;
-      bytes[i] ^= flip;
-      const absl::StatusOr<Manifest> parsed = Manifest::Parse(bytes);
-      if (!parsed.ok()) continue;
-      ++parsed_count;
-      EXPECT_TRUE(parsed->Validate().ok());
-      EXPECT_EQ(parsed->Serialize(), bytes);
-      EXPECT_NE(parsed->Id(), Llama().Id()) << "byte " << i;
+  for (const Manifest& manifest : {Llama(), Coded()}) {
+    const std::vector<uint8_t> good = manifest.Serialize();
+    size_t parsed_count = 0;
+    for (size_t i = 0; i < good.size(); ++i) {
+      for (const uint8_t flip : {0x01, 0x03, 0x20, 0x80, 0xff}) {
+        std::vector<uint8_t> bytes = good;
+        bytes[i] ^= flip;
+        const absl::StatusOr<Manifest> parsed = Manifest::Parse(bytes);
+        if (!parsed.ok()) continue;
+        ++parsed_count;
+        EXPECT_TRUE(parsed->Validate().ok());
+        EXPECT_EQ(parsed->Serialize(), bytes);
+        EXPECT_NE(parsed->Id(), manifest.Id()) << "byte " << i;
+      }
     }
+    EXPECT_GT(parsed_count, 0u);
   }
-  EXPECT_GT(parsed_count, 0u);
 }
 
 TEST(ManifestTest, HugeStringLengthIsRefusedBeforeUse) {
@@ -124,6 +153,20 @@ TEST(ManifestTest, ValidateNamesTheField) {
       {"head_dim is 65537", [](Manifest& m) { m.head_dim = 65537; }},
       {"tokens_per_chunk is 4294967295", [](Manifest& m) { m.tokens_per_chunk = UINT32_MAX; }},
       {"layout_version is 2", [](Manifest& m) { m.layout_version = 2; }},
+      {"codec 0 is unknown", [](Manifest& m) { m.codec = ContainerCodec{0}; }},
+      {"codec 6 is unknown", [](Manifest& m) { m.codec = ContainerCodec{6}; }},
+      {"codec 259 is unknown", [](Manifest& m) { m.codec = ContainerCodec{259}; }},
+      {"levels is 1, must be below the 1 of codec raw", [](Manifest& m) { m.levels = 1; }},
+      {"levels is 258, must be below the 4 of codec larder",
+       [](Manifest& m) {
+         m.codec = ContainerCodec::kLarder;
+         m.levels = 258;
+       }},
+      {"levels is 4, must be below the 4 of codec larder, or 0 for all of them",
+       [](Manifest& m) {
+         m.codec = ContainerCodec::kLarder;
+         m.levels = 4;
+       }},
       {"the limit is 4294967296",
        [](Manifest& m) {
          m.layers = m.heads = 1024;
@@ -173,6 +216,13 @@ TEST(ManifestTest, DescribeDifference) {
   other.rope = "a\nb";
   EXPECT_EQ(DescribeDifference(Llama(), other),
             "rope: \"llama3 theta=500000\" and \"a\\nb\"; layers: 32 and 80");
+  EXPECT_EQ(DescribeDifference(Llama(), Coded()), "codec: raw and larder; levels: 0 and 2");
+  other = Coded();
+  other.levels = 0;
+  EXPECT_EQ(DescribeDifference(other, Coded()), "levels: 0 and 2");
+  EXPECT_NE(other.Id(), Coded().Id());
+  other.codec = ContainerCodec{9};
+  EXPECT_EQ(DescribeDifference(other, Coded()), "codec: unknown and larder; levels: 0 and 2");
 }
 
 TEST(ManifestTest, RandomManifestsRoundTrip) {

@@ -139,6 +139,12 @@ TEST(CtlCommandLine, ReadsWhatPutNeeds) {
   EXPECT_TRUE(parsed->pin);
   EXPECT_THAT(parsed->space.manifest_fields, ElementsAre("model=a,b", "layers=2"));
   EXPECT_EQ(parsed->space.tenant, "t");
+  EXPECT_EQ(parsed->codec, "");
+  const absl::StatusOr<Invocation> coded =
+      Parse({"put", "f", "--key", "aa", "--codec", "larder", "--levels", "2"});
+  ASSERT_TRUE(coded.ok()) << coded.status();
+  EXPECT_EQ(coded->codec, "larder");
+  EXPECT_EQ(coded->levels, 2u);
 }
 
 TEST(CtlCommandLine, ChunksAreLimitedUnlessAllAreWanted) {
@@ -174,6 +180,7 @@ TEST(CtlCommandLine, SaysWhatMakesNoSense) {
   EXPECT_THAT(ErrorOf({"put", "f", "--key", "aa", "--parent", "q"}), HasSubstr("--parent 'q'"));
   EXPECT_THAT(ErrorOf({"put", "f", "--key", "aa", "--ttl", "5"}), HasSubstr("--ttl"));
   EXPECT_THAT(ErrorOf({"put", "f", "--key", "aa", "--ttl", "0s"}), HasSubstr("--ttl"));
+  EXPECT_THAT(ErrorOf({"put", "f", "--key", "aa", "--codec", "zip"}), HasSubstr("--codec"));
   EXPECT_THAT(ErrorOf({"get", "aa"}), HasSubstr("--output"));
   EXPECT_THAT(ErrorOf({"match", "aa", "--space", "aa", "--manifest", "layers=2"}),
               HasSubstr("not both"));

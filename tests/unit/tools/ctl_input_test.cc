@@ -39,6 +39,13 @@ TEST(CtlManifest, ReadsFields) {
   EXPECT_EQ(manifest->heads, 3u);
   EXPECT_EQ(manifest->hash_seed, UINT64_MAX);
   EXPECT_EQ(manifest->layout_version, kLayoutVersion);
+  EXPECT_EQ(manifest->codec, ContainerCodec::kRaw);
+  std::vector<std::string> fields = GoodFields();
+  fields.insert(fields.end(), {"codec=larder", "levels=2"});
+  const absl::StatusOr<Manifest> coded = ManifestFromFields(fields);
+  ASSERT_TRUE(coded.ok()) << coded.status();
+  EXPECT_EQ(coded->codec, ContainerCodec::kLarder);
+  EXPECT_EQ(coded->levels, 2u);
 }
 
 TEST(CtlManifest, NamesTheFieldThatIsWrong) {
@@ -51,7 +58,9 @@ TEST(CtlManifest, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(ManifestFromFields({"element_type=bf16"}).status().message(),
               HasSubstr("'bf16' is none of bfloat16, float16"));
   EXPECT_THAT(ManifestFromFields({"element_type=unspecified"}).status().message(),
-              HasSubstr("is none of"));
+              HasSubstr("element_type: must be one of bfloat16"));
+  EXPECT_THAT(FieldsError("codec=zip"), HasSubstr("codec: 'zip' is none of raw, lossless, larder"));
+  EXPECT_THAT(FieldsError("levels=1"), HasSubstr("must be below the 1 of codec raw"));
   EXPECT_THAT(ManifestFromFields({"model=m"}).status().message(), HasSubstr("element_type"));
 }
 
@@ -71,6 +80,10 @@ TEST(CtlManifest, ReadsWhatJsonOutputShows) {
   ASSERT_TRUE(manifest.ok()) << manifest.status();
   EXPECT_EQ(*manifest, *ToManifest(message));
   EXPECT_EQ(manifest->hash_seed, UINT64_MAX);
+  message.set_codec(v1::CODEC_KIVI);
+  EXPECT_EQ(ManifestFromJson(ToText(ToJson(message)))->codec, ContainerCodec::kKivi);
+  message.set_codec(static_cast<v1::Codec>(6));
+  EXPECT_THAT(ToManifest(message).status().message(), HasSubstr("codec: must be one of raw"));
 }
 
 TEST(CtlManifest, RefusesWrongJson) {

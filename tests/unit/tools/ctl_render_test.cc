@@ -81,6 +81,18 @@ TEST(CtlRender, Status) {
   EXPECT_THAT(StatusText(v1::StatusResponse()), HasSubstr("serving"));
 }
 
+TEST(CtlRender, SpacesShowHowTheirChunksAreStored) {
+  v1::SpaceStatus space = SpaceWith("aa", 1, 1, 1, 1, 1);
+  v1::Manifest& manifest = *space.mutable_description()->mutable_manifest();
+  EXPECT_THAT(SpacesTable(std::vector{space}).ToString(), HasSubstr("  raw  "));
+  manifest.set_codec(v1::CODEC_LARDER);
+  EXPECT_THAT(SpacesTable(std::vector{space}).ToString(), HasSubstr("  larder  "));
+  manifest.set_levels(2);
+  EXPECT_THAT(SpacesTable(std::vector{space}).ToString(), HasSubstr("  larder, 2 levels  "));
+  manifest.set_levels(1);
+  EXPECT_THAT(SpacesTable(std::vector{space}).ToString(), HasSubstr("  larder, 1 level  "));
+}
+
 TEST(CtlRender, NamesOfOthersCannotMoveTheCursor) {
   const std::vector<v1::SpaceStatus> spaces = {SpaceWith("aa", 1, 1, 1, 1, 1)};
   EXPECT_THAT(SpacesTable(spaces).ToString(), HasSubstr("model?[31m"));
