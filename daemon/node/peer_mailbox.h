@@ -69,7 +69,7 @@ class PeerMailbox : public PeerHandler {
   std::atomic<uint64_t> dropped_{0};
   std::mutex mutex_;
   std::vector<PeerEvent> events_;
-  bool unannounced_ = false;  // the loop may sleep
+  bool unannounced_ = false;                                   // the loop may sleep
   std::map<uint64_t, std::shared_ptr<ArrivalCheck>> windows_;  // the checks: the transport's thread
 };
 

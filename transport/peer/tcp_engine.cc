@@ -37,6 +37,7 @@ void BlockBrokenPipeSignal() {
 void TcpNode::Run() {
   BlockBrokenPipeSignal();
   std::vector<PeerIoEvent> events;
+  bool idle = false;  // the last look found nothing
   Lock lock(mutex_);
   next_scan_ = Now();
   while (!stopping_) {
@@ -53,13 +54,12 @@ void TcpNode::Run() {
     const absl::Duration timeout = next_scan_ - now;
     lock.unlock();
     events.clear();
-    absl::Status waited = io_->Wait(absl::ZeroDuration(), &events);
-    const bool idle = waited.ok() && events.empty();
     if (idle || now >= next_pause_) {
       handler_->OnPause();
       next_pause_ = now + kPauseInterval;
     }
-    if (idle) waited = io_->Wait(timeout, &events);
+    const absl::Status waited = io_->Wait(idle ? timeout : absl::ZeroDuration(), &events);
+    idle = !idle && events.empty();
     lock.lock();
     asleep_ = false;
     if (!waited.ok()) {

@@ -116,12 +116,8 @@ class UringPeerIo final : public PeerIo {
   absl::Status Wait(absl::Duration timeout, std::vector<PeerIoEvent>* events) override {
     RETURN_IF_ERROR(Enable());
     ArmWake();
-    const timespec spec = absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
-    __kernel_timespec limit = {};
-    limit.tv_sec = spec.tv_sec;
-    limit.tv_nsec = spec.tv_nsec;
-    io_uring_cqe* first = nullptr;
-    const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
+    const int result = timeout > absl::ZeroDuration() ? SubmitAndWait(timeout)
+                                                      : io_uring_submit_and_get_events(&ring_);
     if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN &&
         result != -EBUSY) {
       return absl::InternalError(
@@ -157,6 +153,15 @@ class UringPeerIo final : public PeerIo {
     }
     disabled_ = false;
     return absl::OkStatus();
+  }
+
+  int SubmitAndWait(absl::Duration timeout) {
+    const timespec spec = absl::ToTimespec(timeout);
+    __kernel_timespec limit = {};
+    limit.tv_sec = spec.tv_sec;
+    limit.tv_nsec = spec.tv_nsec;
+    io_uring_cqe* first = nullptr;
+    return io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
   }
 
   io_uring_sqe* Entry() {
