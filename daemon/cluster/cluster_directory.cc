@@ -40,6 +40,15 @@ bool ClusterCore::IsLocating(uint32_t space, const KeyHash& key) const {
   return directory_.IsAsked({space, key});
 }
 
+bool ClusterCore::Locate(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
+  bool locating = false;
+  for (const KeyHash& key : keys) {
+    AskFor(space, {&key, 1}, now);
+    locating |= IsLocating(space, key);
+  }
+  return locating;
+}
+
 void ClusterCore::CarryOutQuestions(MonotonicTime now) {
   directory_.Tick(now);
   for (const Directory::Question& question : directory_.TakeQuestions(now)) {

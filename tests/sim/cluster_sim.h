@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,19 +31,21 @@ struct ClusterSimResult {
   uint64_t events = 0;
   SimClientStats clients;
   uint64_t nodes = 0, faults = 0;
+  uint64_t questions = 0;  // to directory nodes
   uint64_t fetched_chunks = 0, corrupt_arrivals = 0, hedges = 0, offers_taken = 0;
   std::vector<std::string> trace;  // its last lines
 };
 
 // One run, which is a function of its options. First the clients work while things go wrong; then
-// everything is healed, and after a while all must be well. Not thread-safe.
+// everything is healed, and after a while all must be well. Every third seed's cluster has
+// directory nodes, whom the others ask. Not thread-safe.
 class ClusterSim {
  public:
   explicit ClusterSim(const ClusterSimOptions& options);
   ClusterSimResult Run();
 
  private:
-  SimNodeOptions NodeOptions();
+  SimNodeOptions NodeOptions(SimNodeId id);
   void StartNode(SimNodeId id);
   void Fail(const std::string& why);
 
@@ -56,15 +59,28 @@ class ClusterSim {
   void HurtDisk(absl::Duration duration);
   void Heal();
 
+  // What the other nodes say that they hold of a chunk, and what they would give: tiers by name.
+  // They differ in chunks on disk whose time is over: of these only asking tells.
+  struct Holders {
+    std::map<std::string, int> say, give;
+  };
+  Holders HoldersOf(const SimNode& node, const SimChunk& chunk);
+  bool IsGiven(const SimNode& node, const SimChunk& chunk) {
+    return !HoldersOf(node, chunk).give.empty();
+  }
+
   // What must be in the end.
   void CheckRest(const SimNode& node);
-  void CheckIndex(const SimNode& node);
+  void CheckIndex(SimNode& node);
+  void CheckAsking(SimNode& node);
+  void CheckBelief(SimNode& node, const SimChunk& chunk, const Holders& holders);
   void CheckBytes(SimNode& node);
   void CheckFetching();
 
   SimNode& AnyNode() { return *nodes_[random_.Below(nodes_.size())]; }
 
   const ClusterSimOptions options_;
+  const SimNodeId directories_;  // the first so many nodes
   SeededRandom random_;
   EventQueue queue_;
   SimWorld world_;

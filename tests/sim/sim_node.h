@@ -30,6 +30,7 @@ struct SimBugs {
   bool forgets_windows = false;     // closing one has no effect
   bool loses_disk_results = false;  // some are never reported
   bool forgets_leases = false;      // clients do not give some of them back
+  bool loses_answers = false;       // some of directory nodes are never heard
 };
 
 // What all parts of one simulation share.
@@ -49,6 +50,7 @@ struct SimNodeOptions {
   uint32_t disk_segments = 0;  // 0: no disk
   DiskMode disk_mode = DiskMode::kWriteBack;
   size_t log_events = 256;
+  bool directory = false;        // is a directory node
   double clock_drift = 0;        // its clock's error, per second
   absl::Duration clock_offset;   // of the monotonic clock
   absl::Duration calendar_skew;  // of the calendar
