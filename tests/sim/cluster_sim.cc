@@ -18,20 +18,15 @@ constexpr uint64_t kNodesMore = 4;
 constexpr uint64_t kClientsPerNode = 2;
 // In the end each node fetches so many chunks that only others hold.
 constexpr size_t kFinalFetches = 8;
-constexpr uint64_t kSeedsPerDirectory = 3;
 
-// Not at random, so that a seed's other choices are the same without directory nodes.
-SimNodeId DirectoriesOf(uint64_t seed) {
-  return seed % kSeedsPerDirectory == 0 ? 1 + seed / kSeedsPerDirectory % 2 : 0;
-}
+// Not at random, so that a seed's other choices are the same as without directory nodes.
+SimNodeId DirectoriesOf(uint64_t seed) { return seed % 3 == 0 ? 1 + seed / 3 % 2 : 0; }
+bool LosesDirectories(uint64_t seed) { return seed % 9 == 6; }
 
 }  // namespace
 
 ClusterSim::ClusterSim(const ClusterSimOptions& options)
-    : options_(options),
-      directories_(DirectoriesOf(options.seed)),
-      random_(options.seed),
-      queue_(options.trace_lines) {
+    : options_(options), random_(options.seed), queue_(options.trace_lines) {
   world_ = {.queue = &queue_,
             .network = nullptr,
             .etcd = &etcd_,
@@ -43,7 +38,8 @@ ClusterSim::ClusterSim(const ClusterSimOptions& options)
   network_ = std::make_unique<SimNetwork>(&queue_, random_.Next(), count);
   world_.network = network_.get();
   for (SimNodeId id = 0; id < count; ++id) {
-    nodes_.push_back(std::make_unique<SimNode>(&world_, id, NodeOptions(id), random_.Next()));
+    nodes_.push_back(std::make_unique<SimNode>(&world_, id, NodeOptions(), random_.Next()));
+    nodes_.back()->SetDirectory(id < DirectoriesOf(options.seed));
   }
   follow_ = std::make_unique<SimFollow>(&world_, &nodes_, random_.Next());
   clients_.resize(count);
@@ -58,9 +54,8 @@ ClusterSim::ClusterSim(const ClusterSimOptions& options)
   if (options.bugs.believes_arrivals) network_->faults.damages = 0.05;
 }
 
-SimNodeOptions ClusterSim::NodeOptions(SimNodeId id) {
+SimNodeOptions ClusterSim::NodeOptions() {
   SimNodeOptions options;
-  options.directory = id < directories_;
   options.granules = 48 + random_.Below(160);
   if (random_.Below(2) == 0) options.disk_segments = static_cast<uint32_t>(6 + random_.Below(20));
   if (random_.Below(3) == 0) options.disk_mode = DiskMode::kWriteThrough;
@@ -247,6 +242,7 @@ void ClusterSim::Heal() {
     if (node->disk() != nullptr) node->disk()->faults = {};
     for (const auto& other : nodes_) network_->SetBlocked(node->id(), other->id(), false);
   }
+  if (LosesDirectories(options_.seed)) EndDirectories();
   // Those that leave have their time to go; then all come back.
   queue_.After(absl::Seconds(10), [this] {
     for (const auto& node : nodes_) {
@@ -254,6 +250,15 @@ void ClusterSim::Heal() {
       if (!node->running()) StartNode(node->id());
     }
   });
+}
+
+void ClusterSim::EndDirectories() {
+  for (const auto& node : nodes_) {
+    if (!node->directory()) continue;
+    node->SetDirectory(false);
+    if (node->running()) node->Kill(SimNode::Loss::kNothing);
+    StartNode(node->id());
+  }
 }
 
 // --- what must be in the end -------------------------------------------------------------------
@@ -265,7 +270,7 @@ void ClusterSim::CheckRest(const SimNode& const_node) {
   const CoreStats core = node.core().Stats();
   const ClusterCore::Stats cluster = node.cluster().GetStats();
   const bool asks = node.cluster().asks();
-  if (asks != (directories_ > 0 && node.id() >= directories_)) {
+  if (asks != ShouldAsk(node)) {
     return Fail(absl::StrCat("node ", node.id(), asks ? " asks" : " follows"));
   }
   const std::vector<std::pair<const char*, uint64_t>> zero = {

@@ -38,14 +38,15 @@ struct ClusterSimResult {
 
 // One run, which is a function of its options. First the clients work while things go wrong; then
 // everything is healed, and after a while all must be well. Every third seed's cluster has
-// directory nodes, whom the others ask. Not thread-safe.
+// directory nodes, whom the others ask; some of these are none any more after the healing. Not
+// thread-safe.
 class ClusterSim {
  public:
   explicit ClusterSim(const ClusterSimOptions& options);
   ClusterSimResult Run();
 
  private:
-  SimNodeOptions NodeOptions(SimNodeId id);
+  SimNodeOptions NodeOptions();
   void StartNode(SimNodeId id);
   void Fail(const std::string& why);
 
@@ -58,7 +59,10 @@ class ClusterSim {
   void HurtEtcd(absl::Duration duration);
   void HurtDisk(absl::Duration duration);
   void Heal();
+  void EndDirectories();
 
+  // Whether it is to ask, as all were started.
+  bool ShouldAsk(const SimNode& node) const;
   // What the other nodes say that they hold of a chunk, and what they would give: tiers by name.
   // They differ in chunks on disk whose time is over: of these only asking tells.
   struct Holders {
@@ -80,7 +84,6 @@ class ClusterSim {
   SimNode& AnyNode() { return *nodes_[random_.Below(nodes_.size())]; }
 
   const ClusterSimOptions options_;
-  const SimNodeId directories_;  // the first so many nodes
   SeededRandom random_;
   EventQueue queue_;
   SimWorld world_;

@@ -14,6 +14,11 @@ constexpr absl::Duration kAnswers = absl::Milliseconds(20);
 
 }  // namespace
 
+bool ClusterSim::ShouldAsk(const SimNode& node) const {
+  return !node.directory() && std::any_of(nodes_.begin(), nodes_.end(),
+                                          [](const auto& other) { return other->directory(); });
+}
+
 ClusterSim::Holders ClusterSim::HoldersOf(const SimNode& node, const SimChunk& chunk) {
   const KeyHash key = KeyOf(chunk);
   Holders holders;

@@ -92,7 +92,7 @@ void SimNode::Start() {
   self.epoch = epoch_;
   self.peer_address = self.rpc_address = absl::StrCat("10.0.0.", id_ + 1, ":1");
   self.memory_bytes = core_options_.data_bytes;
-  self.directory = options_.directory;
+  self.directory = directory_;
   members_.emplace(self, kMemberGrace, Now());
   others_.clear();
   drains_ = false;

@@ -50,7 +50,6 @@ struct SimNodeOptions {
   uint32_t disk_segments = 0;  // 0: no disk
   DiskMode disk_mode = DiskMode::kWriteBack;
   size_t log_events = 256;
-  bool directory = false;        // is a directory node
   double clock_drift = 0;        // its clock's error, per second
   absl::Duration clock_offset;   // of the monotonic clock
   absl::Duration calendar_skew;  // of the calendar
@@ -65,6 +64,9 @@ class SimNode final : public SimNetwork::Port {
   SimNode(SimWorld* world, SimNodeId id, const SimNodeOptions& options, uint64_t seed);
 
   void Start();
+  // Whether it is a directory node from its next start on.
+  void SetDirectory(bool directory) { directory_ = directory; }
+  bool directory() const { return directory_; }
   // What is lost with it: nothing, as of kill -9; memory, as of a reboot; or all of it.
   enum class Loss : uint8_t { kNothing, kMemory, kAll };
   void Kill(Loss loss);
@@ -125,6 +127,7 @@ class SimNode final : public SimNetwork::Port {
   std::vector<uint8_t> arena_;
   std::vector<uint64_t> table_memory_;
   bool has_table_ = false;
+  bool directory_ = false;
   std::optional<SimDisk> disk_;
 
   // Of the daemon that runs.
