@@ -249,6 +249,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // What is not known of these, up to the first that nobody holds.
   void AskFor(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   void CarryOutQuestions(MonotonicTime now);
+  // Whether each other node has told all that it holds.
+  bool KnowsAll() const;
   void OnLocate(const Peer& peer, const PeerLocate& locate);
   void OnLocated(Peer& peer, const PeerLocated& located, MonotonicTime now);
 

@@ -138,6 +138,11 @@ void Directory::AskAgain(Question question, MonotonicTime now) {
   Ask(std::move(question), now);
 }
 
+void Directory::AskOther(Question question, std::vector<KeyHash> open, MonotonicTime now) {
+  question.keys = std::move(open);
+  Ask(std::move(question), now);
+}
+
 std::vector<Directory::Question> Directory::TakeQuestions(MonotonicTime now) {
   std::map<uint32_t, std::vector<KeyHash>> by_space;
   for (const FetchName& name : std::exchange(unsent_, {})) by_space[name.space].push_back(name.key);

@@ -74,9 +74,11 @@ class Directory {
   };
   // To be sent now.
   std::vector<Question> TakeQuestions(MonotonicTime now);
-  // The question that `from` answers; Learn follows for each of its keys. Nothing when it was not
-  // asked that, or not any more.
+  // The question that `from` answers; Learn or AskOther follows for each of its keys. Nothing when
+  // it was not asked that, or not any more.
   std::optional<Question> TakeAnswered(NodeSlot from, uint64_t number);
+  // The answer to the question leaves some of its chunks open: another node is asked for these.
+  void AskOther(Question question, std::vector<KeyHash> open, MonotonicTime now);
   // Who holds a chunk that was asked for; nobody, when it is nowhere.
   void Learn(const FetchName& name, Holders holders, MonotonicTime now);
 

@@ -134,6 +134,26 @@ TEST(DirectoryMode, ALostDirectoryNodeIsReplacedByAnotherAndThenByNobody) {
   EXPECT_EQ(cluster[3].Match({1}), 1u);  // is still known
 }
 
+TEST(DirectoryMode, WhatADirectoryNodeDoesNotKnowYetAnotherIsAsked) {
+  DirectoryCluster cluster(4, 2);
+  for (uint64_t number = 1; number <= 8; ++number) ASSERT_TRUE(cluster[2].Put(number));
+  cluster.Run();
+  // As after its start: it has not been told yet.
+  cluster[0].cluster->OnFollowEnd("node2", /*broken=*/true);
+  cluster.Run();
+  for (uint64_t number = 1; number <= 8; ++number) {
+    EXPECT_EQ(cluster.MatchWaiting(cluster[3], {number}), 1u) << number;
+  }
+  EXPECT_GT(cluster[0].cluster->GetStats().answered_questions, 0u);
+  EXPECT_EQ(cluster[1].cluster->GetStats().answered_questions, 8u);
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.found, 8u);
+  // With nobody else to ask it is a miss, at once.
+  cluster.Cut(cluster[1], cluster[3]);
+  EXPECT_EQ(cluster.MatchWaiting(cluster[3], {9}), 0u);
+  EXPECT_FALSE(cluster.IsLocating(cluster[3], {9}));
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.given_up, 1u);
+}
+
 TEST(DirectoryMode, ASilentDirectoryNodeCostsOneTimeout) {
   DirectoryCluster cluster(3, 1);
   ASSERT_TRUE(cluster[1].Put(1));
