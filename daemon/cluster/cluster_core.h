@@ -137,12 +137,13 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) override;
   bool fetching() const override { return planner_.stats().fetches > 0 || directory_.asking(); }
   uint64_t fetching_bytes() const { return planner_.stats().in_flight_bytes; }
-  bool asks() const override { return asks_directory_; }
   bool IsLocating(uint32_t space, const KeyHash& key) const override;
 
   // --- for people ---------------------------------------------------------------------------
   // The name of a node that Find named; empty if it has gone.
   std::string NameOf(NodeSlot slot) const;
+  // This node asks directory nodes instead of following all others.
+  bool asks() const { return asks_directory_; }
   struct PeerStatus {
     MemberRecord member;
     NodeSlot slot = 0;
@@ -166,6 +167,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
     Replication::Stats replication;
   };
   Stats GetStats() const;
+  // Asks where these are, as far as it is not known. True while an answer is to come.
+  bool Locate(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   // Whom the index knows to hold the chunk, and how long it would take from there.
   struct HolderStatus {
     std::string node;
@@ -246,6 +249,8 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // What is not known of these, up to the first that nobody holds.
   void AskFor(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   void CarryOutQuestions(MonotonicTime now);
+  // Whether each other node has told all that it holds.
+  bool KnowsAll() const;
   void OnLocate(const Peer& peer, const PeerLocate& locate);
   void OnLocated(Peer& peer, const PeerLocated& located, MonotonicTime now);
 

@@ -40,6 +40,15 @@ bool ClusterCore::IsLocating(uint32_t space, const KeyHash& key) const {
   return directory_.IsAsked({space, key});
 }
 
+bool ClusterCore::Locate(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
+  bool locating = false;
+  for (const KeyHash& key : keys) {
+    AskFor(space, {&key, 1}, now);
+    locating |= IsLocating(space, key);
+  }
+  return locating;
+}
+
 void ClusterCore::CarryOutQuestions(MonotonicTime now) {
   directory_.Tick(now);
   for (const Directory::Question& question : directory_.TakeQuestions(now)) {
@@ -56,7 +65,7 @@ void ClusterCore::CarryOutQuestions(MonotonicTime now) {
 }
 
 void ClusterCore::OnLocated(Peer& peer, const PeerLocated& located, MonotonicTime now) {
-  const std::optional<Directory::Question> question =
+  std::optional<Directory::Question> question =
       directory_.TakeAnswered(peer.slot, located.question);
   if (!question) return;
   std::vector<Directory::Holders> holders(question->keys.size());
@@ -76,18 +85,30 @@ void ClusterCore::OnLocated(Peer& peer, const PeerLocated& located, MonotonicTim
                                            .pages = item.pages,
                                            .tiers = item.tiers});
   }
+  std::vector<KeyHash> open;
   for (size_t i = 0; i < holders.size(); ++i) {
-    directory_.Learn({question->space, question->keys[i]}, std::move(holders[i]), now);
+    const KeyHash& key = question->keys[i];
+    if (located.partial && holders[i].empty()) {
+      open.push_back(key);
+    } else {
+      directory_.Learn({question->space, key}, std::move(holders[i]), now);
+    }
   }
+  if (!open.empty()) directory_.AskOther(*std::move(question), std::move(open), now);
   core_->NoteFetchEnded();
 }
 
 // --- answering ----------------------------------------------------------------------------------
 
+bool ClusterCore::KnowsAll() const {
+  return std::all_of(peers_.begin(), peers_.end(),
+                     [](const auto& named) { return named.second.follower->complete(); });
+}
+
 void ClusterCore::OnLocate(const Peer& peer, const PeerLocate& locate) {
   ++stats_.answered_questions;
   stats_.answered_keys += locate.keys.size();
-  PeerLocated located{.question = locate.question, .items = {}};
+  PeerLocated located{.question = locate.question, .partial = !KnowsAll(), .items = {}};
   const std::optional<SpaceHandle> space = core_->FindSpace(locate.space);
   index_->Find(locate.space, locate.keys, /*stop_at_first_unknown=*/false, &found_);
   for (uint32_t i = 0; i < locate.keys.size(); ++i) {

@@ -81,6 +81,11 @@ void Directory::Clear() {
 }
 
 void Directory::Learn(const FetchName& name, Holders holders, MonotonicTime now) {
+  ++(holders.empty() ? stats_.nowhere : stats_.found);
+  Know(name, std::move(holders), now);
+}
+
+void Directory::Know(const FetchName& name, Holders holders, MonotonicTime now) {
   const auto found = entries_.find(name);
   if (found == entries_.end() || found->second.known != Known::kAsked) return;
   --asked_;
@@ -114,7 +119,8 @@ void Directory::Ask(Question question, MonotonicTime now) {
   const std::optional<NodeSlot> node = Choose(question, now);
   if (!node || question.tries == kTriesMax) {
     given_up_ = true;
-    for (const KeyHash& key : question.keys) Learn({question.space, key}, {}, now);
+    stats_.given_up += question.keys.size();
+    for (const KeyHash& key : question.keys) Know({question.space, key}, {}, now);
     return;
   }
   question.node = *node;
@@ -129,6 +135,11 @@ void Directory::Ask(Question question, MonotonicTime now) {
 void Directory::AskAgain(Question question, MonotonicTime now) {
   ++stats_.unanswered;
   questions_.erase(question.number);
+  Ask(std::move(question), now);
+}
+
+void Directory::AskOther(Question question, std::vector<KeyHash> open, MonotonicTime now) {
+  question.keys = std::move(open);
   Ask(std::move(question), now);
 }
 

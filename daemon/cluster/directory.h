@@ -74,9 +74,11 @@ class Directory {
   };
   // To be sent now.
   std::vector<Question> TakeQuestions(MonotonicTime now);
-  // The question that `from` answers; Learn follows for each of its keys. Nothing when it was not
-  // asked that, or not any more.
+  // The question that `from` answers; Learn or AskOther follows for each of its keys. Nothing when
+  // it was not asked that, or not any more.
   std::optional<Question> TakeAnswered(NodeSlot from, uint64_t number);
+  // The answer to the question leaves some of its chunks open: another node is asked for these.
+  void AskOther(Question question, std::vector<KeyHash> open, MonotonicTime now);
   // Who holds a chunk that was asked for; nobody, when it is nowhere.
   void Learn(const FetchName& name, Holders holders, MonotonicTime now);
 
@@ -89,10 +91,12 @@ class Directory {
   std::vector<std::pair<FetchName, Holders>> TakeExpired() { return std::exchange(expired_, {}); }
 
   struct Stats {
-    uint64_t questions = 0;       // sent, second tries too
-    uint64_t answers = 0;         // to them
-    uint64_t unanswered = 0;      // questions whose time was up, or whose node was lost
-    uint64_t unwanted = 0;        // answers to what was not asked, or not any more
+    uint64_t questions = 0;   // sent, second tries too
+    uint64_t answers = 0;     // to them
+    uint64_t unanswered = 0;  // questions whose time was up, or whose node was lost
+    uint64_t unwanted = 0;    // answers to what was not asked, or not any more
+    // Chunks that were asked for, by what became of it.
+    uint64_t found = 0, nowhere = 0, given_up = 0;
     size_t known = 0, asked = 0;  // chunks
   };
   Stats stats() const;
@@ -107,6 +111,7 @@ class Directory {
 
   std::optional<NodeSlot> Choose(const Question& question, MonotonicTime now) const;
   bool IsSilent(NodeSlot node, MonotonicTime now) const;
+  void Know(const FetchName& name, Holders holders, MonotonicTime now);
   void Ask(Question question, MonotonicTime now);
   void AskAgain(Question question, MonotonicTime now);
   void DropOldest(Order& order);

@@ -127,8 +127,10 @@ static_assert(sizeof(LocateMessage) == 32);
 struct LocatedMessage {
   PeerMessageHeader header;
   uint64_t question;
+  uint32_t partial;   // 1: the sender does not know yet what all nodes hold; else 0
+  uint32_t reserved;  // zero
 };
-static_assert(sizeof(LocatedMessage) == 16);
+static_assert(sizeof(LocatedMessage) == 24);
 
 inline constexpr size_t kLocatedHoldersMax = 4;
 // Keys in a question, so that the answer's items are not too many.

@@ -215,7 +215,9 @@ absl::StatusOr<PeerLocated> ReadLocated(std::span<const uint8_t> message) {
   RETURN_IF_ERROR(CheckHeader(fixed.header, PeerMessageKind::kLocated));
   const auto items = reader.ReadArray<LocatedItem>(fixed.header.count, kPeerItemsMax);
   RETURN_IF_ERROR(reader.Finish("located"));
-  PeerLocated located{.question = fixed.question, .items = {}};
+  RETURN_IF_ERROR(CheckThat(fixed.partial <= 1 && fixed.reserved == 0,
+                            "located: its flag or the reserved field is out of bounds"));
+  PeerLocated located{.question = fixed.question, .partial = fixed.partial != 0, .items = {}};
   for (const LocatedItem& item : items) {
     RETURN_IF_ERROR(CheckThat(item.name_bytes >= 1 && item.name_bytes <= sizeof(item.name) &&
                                   item.tiers != 0 && item.tiers <= kTiersAll && item.pages != 0 &&
@@ -234,7 +236,9 @@ absl::StatusOr<PeerLocated> ReadLocated(std::span<const uint8_t> message) {
 std::vector<uint8_t> WriteMessage(const PeerLocated& message) {
   MessageWriter writer;
   writer.Write(LocatedMessage{.header = HeaderOf(PeerMessageKind::kLocated, message.items.size()),
-                              .question = message.question});
+                              .question = message.question,
+                              .partial = message.partial ? 1u : 0u,
+                              .reserved = 0});
   for (const PeerLocated::Item& item : message.items) {
     LocatedItem bytes{};
     bytes.key = item.key;

@@ -51,6 +51,7 @@ struct PeerLocated {
     std::string node;
   };
   uint64_t question = 0;
+  bool partial = false;  // a chunk without items may be held all the same
   std::vector<Item> items;
 };
 

@@ -140,16 +140,22 @@ absl::StatusOr<PrefixMatch> Core::Match(SpaceHandle handle, std::span<const KeyH
                                         const LookupOptions& options, MonotonicTime now) {
   ASSIGN_OR_RETURN(Space * space, SpaceOf(handle));
   scratch_.clear();
-  const bool counts = options.chunks_min == 0 ||
-                      CountEverywhere(handle, keys, options.local_only, now) >= options.chunks_min;
+  const uint64_t known =
+      options.chunks_min == 0 ? 0 : CountEverywhere(handle, keys, options.local_only, now);
+  const bool counts = known >= options.chunks_min;
   if (counts) catalog_.FindPrefix(handle, keys, now, &scratch_);
-  if (options.touch) catalog_.TouchPrefix(scratch_, now);
   const uint64_t tokens_per_chunk = space->description.manifest.tokens_per_chunk;
   const uint64_t in_memory = scratch_.size();
   uint64_t elsewhere = 0;
   uint64_t hits = in_memory;
   if (counts) hits += CountBeyondMemory(handle, keys.subspan(in_memory), options, now, &elsewhere);
+  const uint64_t found = counts ? hits : known;
+  if (options.may_wait && !options.local_only && elsewhere_ != nullptr && found < keys.size() &&
+      elsewhere_->IsLocating(handle, keys[found])) {
+    return PrefixMatch{.locating = true};
+  }
   if (options.touch) {
+    catalog_.TouchPrefix(scratch_, now);
     insight_.OnRequest({.space = handle,
                         .keys = keys,
                         .chunk_bytes = MeanChunkBytes(*space),

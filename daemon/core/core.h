@@ -95,9 +95,6 @@ class Core {
   // memory, deepest first, if asked.
   absl::StatusOr<PrefixMatch> Match(SpaceHandle space, std::span<const KeyHash> keys,
                                     const LookupOptions& options, MonotonicTime now);
-  // Whether Match may soon say more: another node has been asked where the first chunk is that it
-  // would not find. Changes nothing but that it may ask.
-  bool IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now);
   // Where each of them is, up to the first that is nowhere.
   std::vector<ChunkPlace> Places(SpaceHandle space, std::span<const KeyHash> keys,
                                  MonotonicTime now);

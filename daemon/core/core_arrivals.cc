@@ -69,12 +69,6 @@ size_t Core::CountEverywhere(SpaceHandle space, std::span<const KeyHash> keys, b
          CountBeyondMemory(space, keys.subspan(here), {.local_only = local_only}, now, &elsewhere);
 }
 
-bool Core::IsLocating(SpaceHandle space, std::span<const KeyHash> keys, MonotonicTime now) {
-  if (elsewhere_ == nullptr || !elsewhere_->asks() || space >= spaces_.size()) return false;
-  const size_t count = CountEverywhere(space, keys, /*local_only=*/false, now);
-  return count < keys.size() && elsewhere_->IsLocating(space, keys[count]);
-}
-
 std::vector<ChunkPlace> Core::Places(SpaceHandle space, std::span<const KeyHash> keys,
                                      MonotonicTime now) {
   std::vector<ChunkPlace> places;

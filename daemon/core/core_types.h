@@ -132,6 +132,7 @@ struct LookupOptions {
   bool touch = false;       // it is a use of what is found
   bool local_only = false;  // other nodes don't count
   uint32_t chunks_min = 0;  // a prefix of fewer is none, and no use
+  bool may_wait = false;    // see PrefixMatch::locating
 };
 
 struct PrefixMatch {
@@ -140,6 +141,9 @@ struct PrefixMatch {
   uint32_t peer_chunks = 0;    // those that have to come from other nodes, about
   uint64_t tokens = 0;
   uint64_t bytes = 0;
+  // Another node has been asked where the first chunk is that was not found. Nothing else is said
+  // or counted, and the caller, who may wait, comes again: see Core::loads_ended.
+  bool locating = false;
 };
 
 // Where a chunk is, and how long it takes until it is in this node's memory.

@@ -34,10 +34,8 @@ class Elsewhere {
   virtual bool Fetch(uint32_t space, const KeyHash& key, MonotonicTime now) = 0;
   // Whether anything is on its way, chunks or answers as to where they are.
   virtual bool fetching() const = 0;
-  // Whether others have to be asked where chunks are. The calls above do so, and answer as if what
-  // is not known yet were nowhere.
-  virtual bool asks() const { return false; }
-  // Whether the answer is to come where this chunk is; Core::NoteFetchEnded follows.
+  // Whether the answer is to come where this chunk is; Core::NoteFetchEnded follows. The calls
+  // above ask others where that is not known, and answer as if such chunks were nowhere.
   virtual bool IsLocating(uint32_t, const KeyHash&) const { return false; }
 };
 

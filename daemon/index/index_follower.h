@@ -78,6 +78,8 @@ class IndexFollower {
   bool has_work() const { return forgetting_; }
 
   IndexFollowerStats stats() const;
+  // All that the node holds has been told, whatever it has logged since.
+  bool complete() const { return complete_; }
 
  private:
   // False when entries have to be forgotten first.

@@ -69,6 +69,34 @@ void AddFlows(const ClusterCore::Stats& stats, Families* families) {
   counter("larder_cluster_taken_chunks_total", "Copies that others took.", stats.replication.taken);
 }
 
+void AddDirectory(const ClusterCore::Stats& stats, bool asks, Families* families) {
+  const Directory::Stats& asked = stats.directory;
+  const auto counter = [&](const char* name, const char* help, uint64_t value) {
+    families->push_back(Counter(name, help, value));
+  };
+  families->push_back(Gauge("larder_cluster_asks_directory",
+                            "1 while directory nodes are asked instead of following all.",
+                            asks ? 1 : 0));
+  counter("larder_cluster_directory_questions_total", "Questions sent to directory nodes.",
+          asked.questions);
+  counter("larder_cluster_directory_answers_total", "Answers to them.", asked.answers);
+  counter("larder_cluster_directory_unanswered_total",
+          "Questions whose time was up or whose node was lost.", asked.unanswered);
+  counter("larder_cluster_directory_unwanted_answers_total",
+          "Answers that came too late or were not asked for.", asked.unwanted);
+  families->push_back(Family(
+      "larder_cluster_directory_chunks_total",
+      "Chunks that directory nodes were asked for, by outcome.", MetricType::Counter,
+      {Labelled("outcome", "found", asked.found), Labelled("outcome", "nowhere", asked.nowhere),
+       Labelled("outcome", "unanswered", asked.given_up)}));
+  families->push_back(Gauge("larder_cluster_directory_known_chunks",
+                            "Chunks whose answers are believed now.",
+                            static_cast<double>(asked.known)));
+  counter("larder_cluster_answered_questions_total", "Questions of others, answered.",
+          stats.answered_questions);
+  counter("larder_cluster_answered_chunks_total", "Chunks in them.", stats.answered_keys);
+}
+
 void AddRefusals(const ClusterNode& node, const ClusterCore::Stats& stats,
                  const PeerTransportStats& transport, Families* families) {
   families->push_back(Counter("larder_cluster_bad_messages_total",
@@ -217,7 +245,8 @@ void AddPeerConnections(const PeerTransportStats& transport, PeerFamilies& peers
 }  // namespace
 
 ClusterSample TakeClusterSample(ClusterNode& node, MonotonicTime now) {
-  return {.stats = node.core().GetStats(), .peers = node.core().Peers(now)};
+  return {
+      .stats = node.core().GetStats(), .asks = node.core().asks(), .peers = node.core().Peers(now)};
 }
 
 void AddCluster(const ClusterNode& node, const ClusterSample& sample, Families* families) {
@@ -225,6 +254,7 @@ void AddCluster(const ClusterNode& node, const ClusterSample& sample, Families* 
   AddMembers(node, sample, families);
   AddIndex(sample.stats.index, families);
   AddFlows(sample.stats, families);
+  AddDirectory(sample.stats, sample.asks, families);
   AddRefusals(node, sample.stats, transport, families);
   PeerFamilies peers(sample.peers, families);
   AddPeerIndex(peers);

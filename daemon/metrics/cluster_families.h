@@ -13,6 +13,7 @@ namespace larder {
 // What the event loop knows; a plain value.
 struct ClusterSample {
   ClusterCore::Stats stats;
+  bool asks = false;
   std::vector<ClusterCore::PeerStatus> peers;  // at most the members that a cluster may have
 };
 

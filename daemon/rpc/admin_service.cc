@@ -360,11 +360,13 @@ absl::Status AdminService::FindHolders(const grpc::ServerContext& context,
   ASSIGN_OR_RETURN(ClusterNode* const cluster, NodeOfCluster());
   ASSIGN_OR_RETURN(const SpaceId id, ParseSpaceId("space_id", request.space_id()));
   ASSIGN_OR_RETURN(const std::vector<KeyHash> keys, ParseNames(request));
-  return access_->Run(context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+  const auto look = [&](Core& core, bool may_wait, MonotonicTime now) -> absl::StatusOr<bool> {
     ASSIGN_OR_RETURN(const Space* space, SpaceById(core, id));
+    if (may_wait && cluster->core().Locate(space->handle, keys, now)) return true;
     FillHolders(*cluster, core, *space, keys, now, response);
-    return absl::OkStatus();
-  });
+    return false;
+  };
+  return access_->RunUntilLocated(context, look);
 }
 
 grpc::Status AdminService::Drain(grpc::ServerContext* context, const v1::DrainRequest*,

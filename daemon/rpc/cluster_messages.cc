@@ -98,6 +98,8 @@ void FillCluster(ClusterNode& node, MonotonicTime now, v1::ClusterResponse* resp
   response->set_asks_directory(node.core().asks());
   response->set_directory_questions(stats.directory.questions);
   response->set_directory_unanswered(stats.directory.unanswered);
+  response->set_directory_found(stats.directory.found);
+  response->set_directory_nowhere(stats.directory.nowhere);
   response->set_answered_questions(stats.answered_questions);
   response->set_answered_keys(stats.answered_keys);
   response->set_engine(std::string(transport.engine));

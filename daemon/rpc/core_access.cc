@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,9 @@ namespace {
 constexpr absl::Duration kTaskDeadlineMax = absl::Seconds(5);
 // At the end the loop may have ended already.
 constexpr absl::Duration kFarewellDeadline = absl::Milliseconds(100);
+// Looks whether it is known where chunks are, and between two; the cluster gives up earlier.
+constexpr int kLooksMax = 100;
+constexpr auto kLookPause = std::chrono::milliseconds(1);
 
 absl::Duration TimeLeft(const grpc::ServerContext& context) {
   const auto left = context.deadline() - std::chrono::system_clock::now();
@@ -70,6 +74,20 @@ absl::Status CoreAccess::RunUntil(MonotonicTime deadline, Task task) {
   });
   RETURN_IF_ERROR(ran);
   return result;
+}
+
+absl::Status CoreAccess::RunUntilLocated(const grpc::ServerContext& context, Look look) {
+  bool waits = true;
+  for (int looks = 1; waits; ++looks) {
+    const bool may_wait = looks < kLooksMax;
+    RETURN_IF_ERROR(Run(context, [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+      ASSIGN_OR_RETURN(const bool locating, look(core, may_wait, now));
+      waits = locating && may_wait;
+      return absl::OkStatus();
+    }));
+    if (waits) std::this_thread::sleep_for(kLookPause);
+  }
+  return absl::OkStatus();
 }
 
 void CoreAccess::RunEventually(std::function<void(Core&, SessionId)> task) {

@@ -46,6 +46,11 @@ class CoreAccess {
   // it when nobody waits for the RPC any more.
   absl::Status Run(const grpc::ServerContext& context, Task task);
 
+  // Runs `look` while it says that it is to be found out where chunks are, a moment later each
+  // time; the last time it may not wait any more.
+  using Look = absl::FunctionRef<absl::StatusOr<bool>(Core&, bool may_wait, MonotonicTime now)>;
+  absl::Status RunUntilLocated(const grpc::ServerContext& context, Look look);
+
   // Runs `task` soon: now, or before the next task when the loop is too busy.
   void RunEventually(std::function<void(Core&, SessionId)> task);
 

@@ -22,8 +22,6 @@ namespace {
 constexpr uint64_t kBufferedBytesMax = uint64_t{1} << 30;
 // Between two looks whether a chunk has come from disk.
 constexpr auto kDiskPollPause = std::chrono::milliseconds(1);
-// Looks whether it is known where chunks are, a pause after each; the cluster gives up earlier.
-constexpr int kLocatePollsMax = 100;
 
 static_assert(v1::CHUNK_TIER_MEMORY == static_cast<int>(ChunkPlace::Tier::kMemory) + 1);
 static_assert(v1::CHUNK_TIER_PEER_DISK == static_cast<int>(ChunkPlace::Tier::kPeerDisk) + 1);
@@ -88,31 +86,22 @@ grpc::Status StoreService::Match(grpc::ServerContext* context, const v1::MatchRe
   if (!id.ok()) return ToGrpcStatus(id.status());
   const absl::StatusOr<std::vector<KeyHash>> keys = ParseKeys(request->keys());
   if (!keys.ok()) return ToGrpcStatus(keys.status());
-  bool locating = false;
-  int polls = 0;
-  const auto look = [&](Core& core, SessionId, MonotonicTime now) -> absl::Status {
+  const auto look = [&](Core& core, bool may_wait, MonotonicTime now) -> absl::StatusOr<bool> {
     ASSIGN_OR_RETURN(const Space* space, SpaceById(core, *id));
-    locating = polls < kLocatePollsMax && !request->local_only() &&
-               core.IsLocating(space->handle, *keys, now);
-    if (locating) return absl::OkStatus();
-    const LookupOptions options{.touch = request->touch(), .local_only = request->local_only()};
+    const LookupOptions options{
+        .touch = request->touch(), .local_only = request->local_only(), .may_wait = may_wait};
     ASSIGN_OR_RETURN(const PrefixMatch found, core.Match(space->handle, *keys, options, now));
     response->set_chunks(found.chunks);
     response->set_tokens(found.tokens);
     response->set_bytes(found.bytes);
-    if (!request->places()) return absl::OkStatus();
+    if (found.locating || !request->places()) return found.locating;
     const auto asked = std::span<const KeyHash>(*keys).first(found.chunks);
     for (const ChunkPlace& place : core.Places(space->handle, asked, now)) {
       FillPlace(place, access_->node().cluster(), response->add_places());
     }
-    return absl::OkStatus();
+    return false;
   };
-  absl::Status looked = access_->Run(*context, look);
-  for (; looked.ok() && locating; looked = access_->Run(*context, look)) {
-    ++polls;
-    std::this_thread::sleep_for(kDiskPollPause);
-  }
-  return ToGrpcStatus(looked);
+  return ToGrpcStatus(access_->RunUntilLocated(*context, look));
 }
 
 grpc::Status StoreService::Put(grpc::ServerContext* context,

@@ -214,9 +214,10 @@ absl::StatusOr<bool> RequestHandler::TryMatch(const KeysRequest& request,
                                               MonotonicTime now) {
   const LookupOptions options{.touch = (request.flags & kMatchTouches) != 0,
                               .local_only = (request.flags & kMatchLocalOnly) != 0,
-                              .chunks_min = request.wait_ms_or_chunks_min};
-  if (may_wait && !options.local_only && core_->IsLocating(request.space, keys, now)) return true;
+                              .chunks_min = request.wait_ms_or_chunks_min,
+                              .may_wait = may_wait};
   ASSIGN_OR_RETURN(const PrefixMatch result, core_->Match(request.space, keys, options, now));
+  if (result.locating) return true;
   std::vector<ChunkPlace> places;
   if ((request.flags & kMatchPlaces) != 0) {
     places = core_->Places(request.space, keys.first(result.chunks), now);

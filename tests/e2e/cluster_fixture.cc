@@ -55,12 +55,16 @@ void ClusterTest::StartCluster(const ClusterSetup& setup) {
   etcd.launcher = network_->launcher(kEtcdHost);
   etcd_ = std::make_unique<EtcdProcess>(directory_.path(), std::move(etcd));
   ASSERT_NO_FATAL_FAILURE(etcd_->Start());
-  for (int number = 0; number < kNodes; ++number) {
+  for (int number = 0; number < setup.nodes; ++number) {
     ClusterNodeUnderTest node;
     node.name = absl::StrCat("node", number);
     node.directory = absl::StrCat(directory_.path(), "/", node.name);
     std::filesystem::create_directory(node.directory);
     DaemonOptions options = NodeOptions(number, node.name, kCluster);
+    if (static_cast<size_t>(number) < setup.flags_of.size()) {
+      const std::vector<std::string>& flags = setup.flags_of[static_cast<size_t>(number)];
+      options.flags.insert(options.flags.end(), flags.begin(), flags.end());
+    }
     if (setup.disk_bytes > 0) {
       options.flags.push_back(absl::StrCat("--disk=", disks_->path(), "/", node.name));
       options.flags.push_back(absl::StrCat("--disk-capacity=", setup.disk_bytes));
@@ -69,7 +73,7 @@ void ClusterTest::StartCluster(const ClusterSetup& setup) {
     node.daemon = std::make_unique<DaemonProcess>(node.directory, std::move(options));
     nodes_.push_back(std::move(node));
   }
-  for (int number = 0; number < kNodes; ++number) {
+  for (int number = 0; number < setup.nodes; ++number) {
     ASSERT_NO_FATAL_FAILURE(StartNode(number));
     ClusterNodeUnderTest& node = nodes_[number];
     node.client = ConnectClient(node.daemon->socket_path(), kCallTimeout);
@@ -119,7 +123,7 @@ std::string ClusterTest::Missing() const {
   // What each of them says of itself, and then what the others say of it.
   std::map<std::string, std::string> epochs;
   std::map<std::string, Json> clusters;
-  for (int number = 0; number < kNodes; ++number) {
+  for (int number = 0; number < setup_.nodes; ++number) {
     const std::string& name = nodes_[number].name;
     if (!nodes_[number].expected) continue;
     clusters[name] = Cluster(number);
@@ -129,10 +133,11 @@ std::string ClusterTest::Missing() const {
     }
   }
   for (const auto& [name, cluster] : clusters) {
+    const bool asks = cluster.value("asks_directory", false);
     std::map<std::string, std::string> in_sync;
     for (const Json& member : cluster.value("members", Json::array())) {
       const bool is = member.value("self", false) ||
-                      (member.value("up", false) && member.value("in_sync", false));
+                      (member.value("up", false) && (asks || member.value("in_sync", false)));
       in_sync[member.value("name", "")] = is ? member.value("epoch", "") : "not in sync";
     }
     if (in_sync != epochs) return absl::StrCat(name, " is not in sync: ", cluster.dump());
@@ -157,7 +162,7 @@ void ClusterTest::PutChain(int node, uint64_t chain, const PutOptions& options) 
   buffers_.Fill(keys);
   const PutResult put = space(node).Put(keys, buffers_.sources(kClusterChunks), options);
   ASSERT_TRUE(put.status.ok()) << put.status;
-  for (int other = 0; other < kNodes; ++other) {
+  for (int other = 0; other < setup_.nodes; ++other) {
     ASSERT_TRUE(!nodes_[other].expected || Sees(other, chain)) << nodes_[other].name;
   }
 }

@@ -36,17 +36,21 @@ struct ClusterSetup {
   uint64_t disk_bytes = 0;  // of each node; 0: no disks
   // Of every daemon.
   std::vector<std::string> flags = {};
+  int nodes = 3;  // at most ClusterTest::kNodesMax
+  // Of the nodes 0, 1, ... besides; the last ones may have none.
+  std::vector<std::vector<std::string>> flags_of = {};
 };
 
-// Three nodes, an etcd and a host for strangers, each in a network of its own; the whole is built
+// A few nodes, an etcd and a host for strangers, each in a network of its own; the whole is built
 // again for each test. Skipped where there is no etcd or networks can't be made.
 class ClusterTest : public testing::Test {
  protected:
   static constexpr char kCluster[] = "test";
-  static constexpr int kNodes = 3;
-  static constexpr int kEtcdHost = 3;
-  static constexpr int kStrangersHost = 4;
-  static constexpr int kHosts = 5;
+  static constexpr int kNodes = 3;  // unless the setup says otherwise
+  static constexpr int kNodesMax = 4;
+  static constexpr int kEtcdHost = 4;
+  static constexpr int kStrangersHost = 5;
+  static constexpr int kHosts = 6;
   static constexpr int kPeerPort = 7420;
   static constexpr int kGrpcPort = 7411;
   // Calls without a deadline of their own.
@@ -82,8 +86,8 @@ class ClusterTest : public testing::Test {
         },
         patience);
   }
-  // True when each of the expected nodes is connected to each other one as it runs now and in sync
-  // with it, and knows of no other members.
+  // True when each of the expected nodes is connected to each other one as it runs now and, unless
+  // it asks directory nodes, in sync with it, and knows of no other members.
   bool InSync() const;
   // Every node's handle, for traffic.
   std::vector<ClientSpace> Spaces() const;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,12 +31,15 @@ struct ClusterSimResult {
   uint64_t events = 0;
   SimClientStats clients;
   uint64_t nodes = 0, faults = 0;
+  uint64_t questions = 0;  // to directory nodes
   uint64_t fetched_chunks = 0, corrupt_arrivals = 0, hedges = 0, offers_taken = 0;
   std::vector<std::string> trace;  // its last lines
 };
 
 // One run, which is a function of its options. First the clients work while things go wrong; then
-// everything is healed, and after a while all must be well. Not thread-safe.
+// everything is healed, and after a while all must be well. Every third seed's cluster has
+// directory nodes, whom the others ask; some of these are none any more after the healing. Not
+// thread-safe.
 class ClusterSim {
  public:
   explicit ClusterSim(const ClusterSimOptions& options);
@@ -55,10 +59,25 @@ class ClusterSim {
   void HurtEtcd(absl::Duration duration);
   void HurtDisk(absl::Duration duration);
   void Heal();
+  void EndDirectories();
+
+  // Whether it is to ask, as all were started.
+  bool ShouldAsk(const SimNode& node) const;
+  // What the other nodes say that they hold of a chunk, and what they would give: tiers by name.
+  // They differ in chunks on disk whose time is over: of these only asking tells.
+  struct Holders {
+    std::map<std::string, int> say, give;
+  };
+  Holders HoldersOf(const SimNode& node, const SimChunk& chunk);
+  bool IsGiven(const SimNode& node, const SimChunk& chunk) {
+    return !HoldersOf(node, chunk).give.empty();
+  }
 
   // What must be in the end.
   void CheckRest(const SimNode& node);
-  void CheckIndex(const SimNode& node);
+  void CheckIndex(SimNode& node);
+  void CheckAsking(SimNode& node);
+  void CheckBelief(SimNode& node, const SimChunk& chunk, const Holders& holders);
   void CheckBytes(SimNode& node);
   void CheckFetching();
 

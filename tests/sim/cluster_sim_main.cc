@@ -47,6 +47,7 @@ int Main(int argc, char** argv) {
     sum.corrupt_arrivals += result.corrupt_arrivals;
     sum.hedges += result.hedges;
     sum.offers_taken += result.offers_taken;
+    sum.questions += result.questions;
     sum.trace_hash = result.trace_hash;
   }
   const std::string line = absl::StrCat(
@@ -54,7 +55,8 @@ int Main(int argc, char** argv) {
       " faults, ", sum.clients.requests, " requests, ", sum.clients.chunks_read, " chunks read, ",
       sum.clients.chunks_put, " put, ", sum.fetched_chunks, " fetched from other nodes, ",
       sum.corrupt_arrivals, " damaged on the way, ", sum.hedges, " asked for twice, ",
-      sum.offers_taken, " offers taken, last trace ", absl::Hex(sum.trace_hash));
+      sum.offers_taken, " offers taken, ", sum.questions,
+      " questions to directory nodes, last trace ", absl::Hex(sum.trace_hash));
   std::printf("%s\n", line.c_str());
   return 0;
 }

@@ -7,19 +7,22 @@
 namespace larder {
 namespace {
 
+// One of them with directory nodes.
 constexpr uint64_t kSeeds = 3;
 
 TEST(ClusterSimTest, NothingIsWrongAfterManyFaults) {
-  uint64_t fetched = 0, faults = 0;
+  uint64_t fetched = 0, faults = 0, questions = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const ClusterSimResult result = ClusterSim({.seed = seed}).Run();
     EXPECT_EQ(result.failure, "") << "larder-cluster-sim --seed=" << seed << " shows how";
     EXPECT_GT(result.clients.chunks_read, 1000u);
     fetched += result.fetched_chunks;
     faults += result.faults;
+    questions += result.questions;
   }
   EXPECT_GT(fetched, 100u * kSeeds);
   EXPECT_GT(faults, 5u * kSeeds);
+  EXPECT_GT(questions, 100u);
 }
 
 TEST(ClusterSimTest, WithoutFaultsNothingIsDamaged) {
@@ -61,6 +64,10 @@ TEST(ClusterSimSelfTest, WindowsThatStayOpenAreNoticed) {
 
 TEST(ClusterSimSelfTest, DiskResultsThatAreLostAreNoticed) {
   EXPECT_NE(FirstFailure({.loses_disk_results = true}), "");
+}
+
+TEST(ClusterSimSelfTest, AnswersThatAreLostAreNoticed) {
+  EXPECT_THAT(FirstFailure({.loses_answers = true}), ::testing::HasSubstr("is wrong about"));
 }
 
 TEST(ClusterSimSelfTest, LeasesThatAreKeptAreNoticed) {

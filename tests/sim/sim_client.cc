@@ -58,7 +58,14 @@ void SimClient::Request() {
   read.waits_since = now();
   ++stats_->requests;
   stats_->chunks_wanted += read.chunks.size();
-  (void)core().Match(read.chunks[0].space, KeysFrom(read.chunks, 0), {.touch = true}, now());
+  Look(std::move(read));
+}
+
+void SimClient::Look(Read read) {
+  const LookupOptions options{.touch = true, .may_wait = now() < read.waits_since + kLookPatience};
+  const auto match = core().Match(read.chunks[0].space, KeysFrom(read.chunks, 0), options, now());
+  if (match->locating) return Later(kPoll, [this, read = std::move(read)] { Look(read); });
+  read.waits_since = now();
   GoOn(std::move(read));
 }
 

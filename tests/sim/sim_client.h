@@ -21,6 +21,8 @@ class SimClient {
  public:
   // How long it waits for chunks that are said to be coming.
   static constexpr absl::Duration kPatience = absl::Seconds(4);
+  // The same for being told where chunks are.
+  static constexpr absl::Duration kLookPatience = absl::Milliseconds(100);
   // Whoever says for longer that a chunk is coming is wrong.
   static constexpr absl::Duration kPromiseMax = absl::Seconds(12);
 
@@ -42,6 +44,7 @@ class SimClient {
   void Later(absl::Duration delay, EventQueue::Action action);
   void Think();
   void Request();
+  void Look(Read read);
   void GoOn(Read read);
   void Use(Read read, const AcquireResult& acquired, size_t count);
   void Check(const Read& read, const AcquireResult& acquired, const char* when);

@@ -26,15 +26,15 @@ void SimFollow::Pulse() {
     for (const auto& other : *nodes_) {
       const Pair pair{node->id(), other->id()};
       const StreamPointer stream = streams_[pair];
+      const bool wanted = node->others().contains(other->id()) && !node->cluster().asks();
       if (stream != nullptr && stream->open) {
-        const bool wanted = node->others().contains(other->id());
         const bool old = stream->follower_life != node->host().life();
         if (old || !wanted || now - stream->heard_at > kSilenceMax) {
           End(stream, /*broken=*/false);
         } else if (now - stream->sent_at > kHeartbeat) {
           Publish(stream, /*even_nothing=*/true);
         }
-      } else if (node->others().contains(other->id()) && now >= open_at_[pair]) {
+      } else if (wanted && now >= open_at_[pair]) {
         Open(*node, *other);
       }
     }

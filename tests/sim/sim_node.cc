@@ -92,6 +92,7 @@ void SimNode::Start() {
   self.epoch = epoch_;
   self.peer_address = self.rpc_address = absl::StrCat("10.0.0.", id_ + 1, ":1");
   self.memory_bytes = core_options_.data_bytes;
+  self.directory = directory_;
   members_.emplace(self, kMemberGrace, Now());
   others_.clear();
   drains_ = false;
@@ -296,6 +297,9 @@ void SimNode::OnPeerDown(SimNodeId node, uint64_t epoch) {
 void SimNode::OnMessage(SimNodeId node, std::vector<uint8_t> payload, uint64_t window) {
   const std::string name = SimNodeName(node);
   if (window == 0) {
+    const auto kind = KindOf(payload);
+    const bool answer = kind.ok() && *kind == PeerMessageKind::kLocated;
+    if (world_->bugs.loses_answers && answer && random_.Below(4) == 0) return;
     cluster_->OnMessage(name, payload, nullptr, Now());
     return Pump();
   }

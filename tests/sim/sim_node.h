@@ -30,6 +30,7 @@ struct SimBugs {
   bool forgets_windows = false;     // closing one has no effect
   bool loses_disk_results = false;  // some are never reported
   bool forgets_leases = false;      // clients do not give some of them back
+  bool loses_answers = false;       // some of directory nodes are never heard
 };
 
 // What all parts of one simulation share.
@@ -63,6 +64,9 @@ class SimNode final : public SimNetwork::Port {
   SimNode(SimWorld* world, SimNodeId id, const SimNodeOptions& options, uint64_t seed);
 
   void Start();
+  // Whether it is a directory node from its next start on.
+  void SetDirectory(bool directory) { directory_ = directory; }
+  bool directory() const { return directory_; }
   // What is lost with it: nothing, as of kill -9; memory, as of a reboot; or all of it.
   enum class Loss : uint8_t { kNothing, kMemory, kAll };
   void Kill(Loss loss);
@@ -123,6 +127,7 @@ class SimNode final : public SimNetwork::Port {
   std::vector<uint8_t> arena_;
   std::vector<uint64_t> table_memory_;
   bool has_table_ = false;
+  bool directory_ = false;
   std::optional<SimDisk> disk_;
 
   // Of the daemon that runs.

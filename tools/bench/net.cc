@@ -32,6 +32,8 @@ constexpr int kQuickRounds = 2;
 constexpr absl::Duration kMeetTimeout = absl::Seconds(20);
 constexpr absl::Duration kFetchTimeout = absl::Seconds(30);
 constexpr auto kPollPause = std::chrono::milliseconds(5);
+// A node that asks does not believe any answer for longer, looks for the old ones included.
+constexpr auto kAnswersEnd = std::chrono::milliseconds(5500);
 
 constexpr double kLargeGoal = 0.90;
 constexpr double kSmallGoal = 0.60;
@@ -75,26 +77,29 @@ double OwnCpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Two nodes; the first holds chunks that the second fetches.
+// Two nodes; the first holds chunks that the second fetches. As a directory node it is asked where
+// they are, too.
 class TwoNodes {
  public:
   static absl::StatusOr<std::unique_ptr<TwoNodes>> Start(const NetBenchOptions& options,
-                                                         const Manifest& manifest, size_t chunks) {
+                                                         const Manifest& manifest, size_t chunks,
+                                                         bool directory = false) {
     std::unique_ptr<TwoNodes> nodes(new TwoNodes);
     ASSIGN_OR_RETURN(const int first, FreePort());
     ASSIGN_OR_RETURN(const int second, FreePort());
     const std::string peers = absl::StrCat("127.0.0.1:", first, ",127.0.0.1:", second);
     MicroOptions micro;
     micro.larderd = options.larderd;
-    const auto start = [&](const char* name, int port) {
+    const auto start = [&](const char* name, int port, bool is_directory) {
       return StartWarmDaemon(
           micro, manifest, chunks,
           {"--cluster=bench", absl::StrCat("--node=", name), "--peer-listen=127.0.0.1:0",
            absl::StrCat("--grpc-listen=127.0.0.1:", port), absl::StrCat("--peers=", peers),
-           absl::StrCat("--set=cluster.engine=", options.engine)});
+           absl::StrCat("--set=cluster.engine=", options.engine),
+           absl::StrCat("--set=cluster.directory=", is_directory ? "true" : "false")});
     };
-    ASSIGN_OR_RETURN(nodes->holder_, start("holder", first));
-    ASSIGN_OR_RETURN(nodes->reader_, start("reader", second));
+    ASSIGN_OR_RETURN(nodes->holder_, start("holder", first, directory));
+    ASSIGN_OR_RETURN(nodes->reader_, start("reader", second, false));
     ASSIGN_OR_RETURN(ClientSpace held, nodes->holder_->Open(manifest));
     ASSIGN_OR_RETURN(ClientSpace read, nodes->reader_->Open(manifest));
     nodes->held_.emplace(std::move(held));
@@ -141,6 +146,24 @@ class TwoNodes {
       RETURN_IF_ERROR(result.status);
     }
     return microseconds;
+  }
+
+  // Matches each chunk on its own; the time of each that is found. Others are misses: the directory
+  // node was too slow.
+  absl::StatusOr<std::vector<double>> MatchEach(uint64_t* misses) {
+    std::vector<double> microseconds;
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      const MonotonicTime begin = BenchmarkNow();
+      const MatchResult result = read_->Match(KeySpan(keys_).Subspan(i, 1));
+      RETURN_IF_ERROR(result.status);
+      if (result.chunks == 0) {
+        ++*misses;
+      } else {
+        microseconds.push_back(absl::ToDoubleMicroseconds(BenchmarkNow() - begin));
+      }
+    }
+    if (!microseconds.empty()) return microseconds;
+    return absl::NotFoundError("the reader finds nothing that the other node holds");
   }
 
   // What was fetched last is what was put.
@@ -273,6 +296,26 @@ class NetBenchmark {
     return absl::OkStatus();
   }
 
+  // What a chunk costs that has to be asked for before the reader knows where it is.
+  absl::Status MeasureAsking(size_t chunks) {
+    Step("directory");
+    ASSIGN_OR_RETURN(const std::unique_ptr<TwoNodes> nodes,
+                     TwoNodes::Start(options_, ManifestOfLayers(2), chunks, /*directory=*/true));
+    std::vector<double> asking, knowing;
+    uint64_t misses = 0;
+    for (int round = 0; round < rounds_; ++round) {
+      std::this_thread::sleep_for(kAnswersEnd);
+      ASSIGN_OR_RETURN(std::vector<double> asking_us, nodes->MatchEach(&misses));
+      ASSIGN_OR_RETURN(std::vector<double> knowing_us, nodes->MatchEach(&misses));
+      asking.push_back(Median(asking_us));
+      knowing.push_back(Median(knowing_us));
+    }
+    report_->AddRaw("match_asking_p50_us", Median(asking));
+    report_->AddRaw("match_knowing_p50_us", Median(knowing));
+    report_->AddRaw("match_misses", static_cast<double>(misses));
+    return absl::OkStatus();
+  }
+
  private:
   void Step(const std::string& what) {
     if (options_.on_step) options_.on_step(what);
@@ -302,6 +345,9 @@ absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options) {
   }
   if (wanted("latency")) {
     RETURN_IF_ERROR(benchmark.MeasureLatency(options.quick ? 64 : 500));
+  }
+  if (wanted("directory")) {
+    RETURN_IF_ERROR(benchmark.MeasureAsking(options.quick ? 64 : 500));
   }
   report.AddSetting("engine", options.engine);
   return report;

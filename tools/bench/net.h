@@ -24,7 +24,7 @@ struct NetBenchOptions {
   std::function<void(absl::string_view)> on_step;
 };
 
-inline const std::vector<std::string> kNetParts = {"4mib", "64kib", "latency"};
+inline const std::vector<std::string> kNetParts = {"4mib", "64kib", "latency", "directory"};
 
 // DATA_LOSS when a byte came wrong; else the first failure.
 absl::StatusOr<MicroReport> RunNetBench(const NetBenchOptions& options);

@@ -74,7 +74,9 @@ std::string ClusterText(const v1::ClusterResponse& cluster) {
   if (cluster.asks_directory()) {
     fields.emplace_back("directory",
                         absl::StrCat(FormatCount(cluster.directory_questions()), " questions, ",
-                                     FormatCount(cluster.directory_unanswered()), " unanswered"));
+                                     FormatCount(cluster.directory_unanswered()), " unanswered; ",
+                                     FormatCount(cluster.directory_found()), " chunks found, ",
+                                     FormatCount(cluster.directory_nowhere()), " nowhere"));
   }
   if (cluster.answered_questions() > 0) {
     fields.emplace_back("answered",

@@ -168,8 +168,12 @@ void TcpNode::MeetHello(Lock& lock, const ConnectionPtr& connection, std::vector
   c.hello_bytes = std::move(payload);
   if (const std::optional<PeerRefusal> refusal = Judge(c.hello)) {
     Refuse(lock, connection, *refusal,
-           absl::StrCat("this is node ", options_.self.node, " of cluster ", options_.self.cluster,
-                        ", protocol versions ", kPeerVersionMin, " to ", kPeerVersionMax));
+           *refusal == PeerRefusal::kVersion
+               ? absl::StrCat("node ", options_.self.node, " speaks protocol versions ",
+                              kPeerVersionMin, " to ", kPeerVersionMax, ", node ", c.hello.node,
+                              " ", c.hello.version_min, " to ", c.hello.version_max)
+               : absl::StrCat("this is node ", options_.self.node, " of cluster ",
+                              options_.self.cluster));
     return;
   }
   PeerChallenge challenge;

@@ -21,7 +21,9 @@ class DirectoryCluster : public TestCluster {
   bool IsLocating(TestNode& node, const std::vector<uint64_t>& numbers) {
     std::vector<KeyHash> keys;
     for (uint64_t number : numbers) keys.push_back(HashOf(number));
-    return node.harness.core().IsLocating(node.space, keys, node.harness.now);
+    return node.harness.core()
+        .Match(node.space, keys, {.may_wait = true}, node.harness.now)
+        ->locating;
   }
   // What a client is told that waits for answers.
   uint32_t MatchWaiting(TestNode& node, const std::vector<uint64_t>& numbers) {
@@ -47,6 +49,9 @@ TEST(DirectoryMode, FindsAndFetchesThroughADirectoryNode) {
   // Now it is known, and nobody has to be asked.
   EXPECT_FALSE(cluster.IsLocating(cluster[3], {1, 2, 3, 4}));
   EXPECT_EQ(cluster[3].cluster->GetStats().directory.questions, 1u);
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.answers, 1u);
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.found, 3u);
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.nowhere, 1u);
   EXPECT_EQ(cluster[0].cluster->GetStats().answered_questions, 1u);
   EXPECT_EQ(cluster[0].cluster->GetStats().answered_keys, 4u);
   EXPECT_EQ(cluster[3].Load({1, 2, 3, 4}), 3u);
@@ -127,6 +132,26 @@ TEST(DirectoryMode, ALostDirectoryNodeIsReplacedByAnotherAndThenByNobody) {
   EXPECT_EQ(cluster[3].Match({5}), 0u);
   EXPECT_EQ(cluster[3].Load({5}), 0u);
   EXPECT_EQ(cluster[3].Match({1}), 1u);  // is still known
+}
+
+TEST(DirectoryMode, WhatADirectoryNodeDoesNotKnowYetAnotherIsAsked) {
+  DirectoryCluster cluster(4, 2);
+  for (uint64_t number = 1; number <= 8; ++number) ASSERT_TRUE(cluster[2].Put(number));
+  cluster.Run();
+  // As after its start: it has not been told yet.
+  cluster[0].cluster->OnFollowEnd("node2", /*broken=*/true);
+  cluster.Run();
+  for (uint64_t number = 1; number <= 8; ++number) {
+    EXPECT_EQ(cluster.MatchWaiting(cluster[3], {number}), 1u) << number;
+  }
+  EXPECT_GT(cluster[0].cluster->GetStats().answered_questions, 0u);
+  EXPECT_EQ(cluster[1].cluster->GetStats().answered_questions, 8u);
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.found, 8u);
+  // With nobody else to ask it is a miss, at once.
+  cluster.Cut(cluster[1], cluster[3]);
+  EXPECT_EQ(cluster.MatchWaiting(cluster[3], {9}), 0u);
+  EXPECT_FALSE(cluster.IsLocating(cluster[3], {9}));
+  EXPECT_EQ(cluster[3].cluster->GetStats().directory.given_up, 1u);
 }
 
 TEST(DirectoryMode, ASilentDirectoryNodeCostsOneTimeout) {
@@ -273,6 +298,8 @@ TEST_F(DirectoryTest, ASecondOneIsAskedAndThenNobody) {
   EXPECT_THAT(directory.TakeQuestions(now_), IsEmpty());
   EXPECT_EQ(directory.Look(Name(0), now_), Directory::Known::kNowhere);
   EXPECT_EQ(directory.stats().unanswered, 2u);
+  EXPECT_EQ(directory.stats().given_up, 1u);
+  EXPECT_EQ(directory.stats().nowhere, 0u);
   EXPECT_FALSE(directory.asking());
   EXPECT_EQ(directory.next_wakeup(), std::nullopt);
 }

@@ -220,6 +220,7 @@ TEST_F(MetricsTest, APeerHasSeriesWhileItIsAMember) {
   peer.epoch = 7;
   peer.peer_address = "127.0.0.1:1";  // where nobody listens
   peer.rpc_address = "127.0.0.1:2";
+  peer.directory = true;
   view.members.push_back(peer);
   node_->cluster()->SetMembers(view);
   const auto samples = Samples(Scrape(server_->port()));
@@ -230,6 +231,7 @@ TEST_F(MetricsTest, APeerHasSeriesWhileItIsAMember) {
   EXPECT_EQ(samples.at("larder_peer_breaker{peer=\"other\",state=\"open\"}"), 0);
   EXPECT_EQ(samples.at("larder_peer_chunks{peer=\"other\",tier=\"disk\"}"), 0);
   EXPECT_FALSE(samples.contains("larder_peer_up{peer=\"self\"}"));
+  EXPECT_EQ(samples.at("larder_cluster_asks_directory"), 1);
 
   view.members.pop_back();
   view.source_reachable = false;
@@ -239,6 +241,7 @@ TEST_F(MetricsTest, APeerHasSeriesWhileItIsAMember) {
   EXPECT_EQ(later.at("larder_cluster_peers"), 0);
   EXPECT_EQ(later.at("larder_cluster_source_reachable"), 0);
   EXPECT_FALSE(later.contains("larder_peer_up{peer=\"other\"}"));
+  EXPECT_EQ(later.at("larder_cluster_asks_directory"), 0);
 }
 
 TEST_F(MetricsTest, ALoopThatHangsIsReportedInsteadOfWaitedFor) {

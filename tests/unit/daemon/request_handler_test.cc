@@ -369,7 +369,6 @@ class SlowElsewhere : public Elsewhere {
   }
   bool Fetch(uint32_t, const KeyHash&, MonotonicTime) override { return false; }
   bool fetching() const override { return !known; }
-  bool asks() const override { return true; }
   bool IsLocating(uint32_t, const KeyHash&) const override { return !known; }
 
   bool known = false;

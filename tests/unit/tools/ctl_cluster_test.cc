@@ -98,6 +98,26 @@ TEST(CtlCluster, SaysThatMembersAreAsLastKnown) {
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
 }
 
+TEST(CtlCluster, SaysWhoIsADirectoryNodeAndWhatWasAsked) {
+  v1::ClusterResponse cluster = Typical();
+  EXPECT_THAT(ClusterText(cluster), Not(HasSubstr("directory")));
+  cluster.mutable_members(1)->set_directory(true);
+  cluster.set_answered_questions(5);
+  cluster.set_answered_keys(60);
+  std::string text = ClusterText(cluster);
+  EXPECT_THAT(LineOf(text, "n2"), HasSubstr("up, directory"));
+  EXPECT_THAT(text, HasSubstr("5 questions for 60 chunks"));
+  EXPECT_THAT(text, Not(HasSubstr("unanswered")));
+  cluster.set_asks_directory(true);
+  cluster.set_directory_questions(12);
+  cluster.set_directory_unanswered(3);
+  cluster.set_directory_found(40);
+  cluster.set_directory_nowhere(7);
+  text = ClusterText(cluster);
+  EXPECT_THAT(text, HasSubstr("12 questions, 3 unanswered; 40 chunks found, 7 nowhere"));
+  EXPECT_THAT(LineOf(text, "n2"), Not(HasSubstr("in sync")));  // It is not followed.
+}
+
 TEST(CtlCluster, JsonFollowsTheMessage) {
   const Json json = ToJson(Typical());
   EXPECT_EQ(json["cluster"], "demo");

@@ -8,6 +8,8 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -41,8 +43,12 @@ inline FileDescriptor ConnectTo(const std::string& address) {
 // Forwards connections to `target` until it ends. Its switches are thread-safe.
 class TcpProxy {
  public:
-  explicit TcpProxy(std::string target, uint64_t seed = 1)
+  // Called on the proxy's thread with what passes, as it comes; may change it.
+  using Meddle = std::function<void(std::span<uint8_t> bytes)>;
+
+  explicit TcpProxy(std::string target, uint64_t seed = 1, Meddle meddle = nullptr)
       : target_(std::move(target)),
+        meddle_(std::move(meddle)),
         random_(seed),
         listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in name = Loopback(0);
@@ -100,6 +106,7 @@ class TcpProxy {
     const ssize_t received = recv(pipe.from.get(), buffer.data(), buffer.size(), 0);
     if (received <= 0) return false;
     const auto bytes = static_cast<size_t>(received);
+    if (meddle_) meddle_(std::span(buffer).first(bytes));
     if (flip_every_ > 0 && random_.Below(flip_every_) < bytes) {
       buffer[random_.Below(bytes)] ^= static_cast<uint8_t>(1u << random_.Below(8));
       ++flipped_;
@@ -116,6 +123,7 @@ class TcpProxy {
   }
 
   const std::string target_;
+  const Meddle meddle_;
   SeededRandom random_;
   FileDescriptor listener_;
   std::string address_;
