@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,15 +67,6 @@ absl::StatusOr<double> CpuSeconds(int pid) {
   return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-double OwnCpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 // Two nodes; the first holds chunks that the second fetches. As a directory node it is asked where
 // they are, too.
 class TwoNodes {
@@ -131,6 +121,8 @@ class TwoNodes {
     ASSIGN_OR_RETURN(const ChunkView view, read_->View(keys_, Options()));
     const absl::Duration took = BenchmarkNow() - begin;
     if (view.chunks() < keys_.size()) return absl::InternalError("the view lacks chunks");
+    ASSIGN_OR_RETURN(const ContainerView last, view.Open(keys_.size() - 1));
+    RETURN_IF_ERROR(last.VerifyBodies());
     return static_cast<double>(bytes()) / absl::ToDoubleSeconds(took);
   }
 
@@ -242,9 +234,9 @@ class NetBenchmark {
     std::vector<double> ratios, rates, raw_rates, view_ratios;
     double holder_cpu = 0, reader_cpu = 0, raw_cpu = 0;
     for (int round = 0; round < rounds_; ++round) {
-      const double raw_begin = OwnCpuSeconds();
-      ASSIGN_OR_RETURN(const double raw, RawStreamBytesPerSecond(chunk_bytes, nodes->bytes()));
-      raw_cpu += OwnCpuSeconds() - raw_begin;
+      ASSIGN_OR_RETURN(const RawStreamRun stream, RunRawStream(chunk_bytes, nodes->bytes()));
+      const double raw = stream.bytes_per_second;
+      raw_cpu += stream.cpu_seconds;
       ASSIGN_OR_RETURN(const double holder_begin, nodes->HolderCpuSeconds());
       ASSIGN_OR_RETURN(const double reader_begin, nodes->ReaderCpuSeconds());
       ASSIGN_OR_RETURN(const double rate, nodes->FetchAll());

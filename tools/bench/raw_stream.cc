@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -111,13 +112,23 @@ absl::Status CheckSizes(uint64_t block_bytes, const RawStreamOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<double> RawStreamBytesPerSecond(uint64_t block_bytes, uint64_t total_bytes,
-                                               const RawStreamOptions& options) {
+double OwnCpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+absl::StatusOr<RawStreamRun> RunRawStream(uint64_t block_bytes, uint64_t total_bytes,
+                                          const RawStreamOptions& options) {
   RETURN_IF_ERROR(CheckSizes(block_bytes, options));
   ASSIGN_OR_RETURN(const Ends ends, Connect(options));
   ASSIGN_OR_RETURN(const MemoryMapping source, MakeRegion(options.region_bytes));
   ASSIGN_OR_RETURN(const MemoryMapping target, MakeRegion(options.region_bytes));
   const uint64_t blocks = std::max<uint64_t>(total_bytes / block_bytes, 1);
+  const double cpu_begin = OwnCpuSeconds();
   const MonotonicTime start = SystemClock::Get().Now();
   std::thread sender([&] {
     Places places(source, block_bytes);
@@ -135,7 +146,9 @@ absl::StatusOr<double> RawStreamBytesPerSecond(uint64_t block_bytes, uint64_t to
   shutdown(ends.server.get(), SHUT_RDWR);  // ends a sender that is still at it
   sender.join();
   if (!received) return absl::UnavailableError("the plain stream broke");
-  return static_cast<double>(blocks * block_bytes) / absl::ToDoubleSeconds(taken);
+  return RawStreamRun{.bytes_per_second = static_cast<double>(blocks * block_bytes) /
+                                          absl::ToDoubleSeconds(taken),
+                      .cpu_seconds = OwnCpuSeconds() - cpu_begin};
 }
 
 absl::StatusOr<std::vector<absl::Duration>> RawPingPong(uint64_t bytes, int rounds,

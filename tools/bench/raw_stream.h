@@ -18,9 +18,17 @@ struct RawStreamOptions {
   uint64_t region_bytes = 256 << 20;
 };
 
-// Sends blocks of `block_bytes`, `total_bytes` in all, and gives the rate at which they arrived.
-absl::StatusOr<double> RawStreamBytesPerSecond(uint64_t block_bytes, uint64_t total_bytes,
-                                               const RawStreamOptions& options = {});
+struct RawStreamRun {
+  double bytes_per_second = 0;  // at which the blocks arrived
+  double cpu_seconds = 0;       // of both ends
+};
+
+// Sends blocks of `block_bytes`, `total_bytes` in all.
+absl::StatusOr<RawStreamRun> RunRawStream(uint64_t block_bytes, uint64_t total_bytes,
+                                          const RawStreamOptions& options = {});
+
+// CPU time of this process, user and system.
+double OwnCpuSeconds();
 
 // Asks with a small message and is answered with `bytes` bytes, `rounds` times; gives each round's
 // time.
