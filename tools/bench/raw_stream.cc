@@ -146,9 +146,9 @@ absl::StatusOr<RawStreamRun> RunRawStream(uint64_t block_bytes, uint64_t total_b
   shutdown(ends.server.get(), SHUT_RDWR);  // ends a sender that is still at it
   sender.join();
   if (!received) return absl::UnavailableError("the plain stream broke");
-  return RawStreamRun{.bytes_per_second = static_cast<double>(blocks * block_bytes) /
-                                          absl::ToDoubleSeconds(taken),
-                      .cpu_seconds = OwnCpuSeconds() - cpu_begin};
+  return RawStreamRun{
+      .bytes_per_second = static_cast<double>(blocks * block_bytes) / absl::ToDoubleSeconds(taken),
+      .cpu_seconds = OwnCpuSeconds() - cpu_begin};
 }
 
 absl::StatusOr<std::vector<absl::Duration>> RawPingPong(uint64_t bytes, int rounds,

@@ -169,7 +169,7 @@ std::string StatusText(const v1::StatusResponse& status) {
 std::string CodecText(const v1::Manifest& manifest) {
   // A daemon that does not say knows no other.
   const int codec = std::max<int>(manifest.codec(), v1::CODEC_RAW);
-  const std::string name = EnumName(*v1::Codec_descriptor(), codec);
+  std::string name = EnumName(*v1::Codec_descriptor(), codec);
   if (manifest.levels() == 0) return name;
   return absl::StrCat(name, ", ", manifest.levels(), manifest.levels() == 1 ? " level" : " levels");
 }

@@ -359,7 +359,7 @@ void TcpNode::OnReceived(Lock& lock, const ConnectionPtr& connection, int64_t re
       status = OnHeader(connection);
     } else if (status.ok()) {
       if (const FrameReceiver::Landed landed = c.receiver.TakeLanded(); landed.bytes > 0) {
-        notices_.push_back(
+        notices_.emplace_back(
             [this, landed] { handler_->OnLanded(landed.window, landed.offset, landed.bytes); });
       }
       if (c.phase == Connection::Phase::kUp) {

@@ -73,7 +73,7 @@ absl::Status TcpNode::OnFrame(Lock& lock, const ConnectionPtr& connection) {
 void TcpNode::HandMessage(const SessionPtr& session, std::vector<uint8_t> payload,
                           uint64_t window) {
   ++peers_[session->node].stats.messages_received;
-  notices_.push_back([this, session, payload = std::move(payload), window]() mutable {
+  notices_.emplace_back([this, session, payload = std::move(payload), window]() mutable {
     handler_->OnMessage(session->node, session->epoch, std::move(payload), window);
   });
 }
@@ -173,7 +173,7 @@ void TcpNode::ReleaseWindow(const WindowPtr& window) {
 }
 
 void TcpNode::ReportClosed(const WindowPtr& window) {
-  notices_.push_back([this, window] {
+  notices_.emplace_back([this, window] {
     if (window->read_token.has_value()) {
       handler_->OnRead(*window->read_token, window->read_ok);
     } else {

@@ -309,7 +309,7 @@ void TcpNode::Join(const ConnectionPtr& connection, uint64_t epoch) {
     peer.session->dialled = c.dialled;
     ++peer.stats.sessions;
     peer.stats.epoch = epoch;
-    notices_.push_back([this, node, epoch] { handler_->OnPeerUp(node, epoch); });
+    notices_.emplace_back([this, node, epoch] { handler_->OnPeerUp(node, epoch); });
   }
   std::vector<ConnectionPtr>& connections = peer.session->connections;
   if (connections.size() <= c.hello.connection) connections.resize(c.hello.connection + 1);
@@ -374,7 +374,7 @@ void TcpNode::FinishSession(Lock& lock, const SessionPtr& session) {
     return;
   }
   Peer& peer = found->second;
-  notices_.push_back(
+  notices_.emplace_back(
       [this, session] { handler_->OnPeerDown(session->node, session->epoch, session->why_ended); });
   peer.session = nullptr;
   peers_changed_ = peers_changed_ || !peer.named;

@@ -45,6 +45,8 @@ void TcpNode::QueueControl(Connection& connection, PeerFrame frame) {
   connection.control.push_back(EncodePeerFrame(frame, {}));
 }
 
+// By value: the session may lose the connection while the lock is open.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void TcpNode::Pump(Lock& lock, ConnectionPtr connection, bool is_engine) {
   Connection& c = *connection;
   if (c.sending || c.blocked || c.closed || c.send_error != 0) return;
@@ -193,7 +195,7 @@ void TcpNode::EndIfDone(const SessionPtr& session, const TransferPtr& transfer) 
   if (transfer->is_reply) {
     ReleaseWindow(transfer->source);
   } else if (!transfer->caller_waits) {
-    notices_.push_back([this, token = transfer->token, ok = !transfer->failed] {
+    notices_.emplace_back([this, token = transfer->token, ok = !transfer->failed] {
       handler_->OnWritten(token, ok);
     });
     must_wake_ = true;

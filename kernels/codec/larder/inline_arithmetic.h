@@ -85,7 +85,8 @@ LARDER_HD inline uint32_t OctavesOf(const InlineScale& scale, uint64_t spread, u
 // A channel's mean in units of kMeanUnit fine steps of its step index.
 LARDER_HD inline int16_t MeanOf(const InlineScale& scale, int64_t sum, uint32_t step) {
   // The sum is exact in a double only, so it is divided as an integer.
-  const float mean = static_cast<float>(sum / int64_t{scale.count});
+  const int64_t quotient = sum / int64_t{scale.count};
+  const float mean = static_cast<float>(quotient);
   const float inverse_scale = PowerOfTwoTimes(0, -scale.log_scale / kLogUnit);
   const float units = MultiplyRounded(MultiplyRounded(mean, inverse_scale),
                                       MultiplyRounded(InverseFineStep(step), 1.0f / kMeanUnit));
