@@ -1,9 +1,6 @@
 #include "tests/e2e/etcd_process.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <utility>
@@ -17,18 +14,6 @@ constexpr char kEtcdPath[] = "/usr/bin/etcd";
 constexpr char kEtcdctlPath[] = "/usr/bin/etcdctl";
 
 }  // namespace
-
-int FreePort() {
-  FileDescriptor probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(bind(probe.get(), generic, size), 0);
-  EXPECT_EQ(getsockname(probe.get(), generic, &size), 0);
-  return ntohs(address.sin_port);
-}
 
 std::string EtcdProcess::WhyNot() {
   for (const char* path : {kEtcdPath, kEtcdctlPath}) {

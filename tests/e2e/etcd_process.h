@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/e2e/child_process.h"
+#include "tests/unit/transport/free_port.h"
 
 namespace larder {
 
@@ -46,8 +47,5 @@ class EtcdProcess {
   int peer_port_;
   std::unique_ptr<ChildProcess> process_;
 };
-
-// A port of the loopback that was free just now.
-int FreePort();
 
 }  // namespace larder

@@ -1,15 +1,13 @@
 // larder.v1.Store of two nodes that are a cluster: where chunks are, and copies of them.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <functional>
 #include <optional>
 
-#include "common/file_descriptor.h"
 #include "daemon/rpc/cluster_link.h"
 #include "tests/unit/daemon/rpc_fixture.h"
+#include "tests/unit/transport/free_port.h"
 
 namespace larder {
 namespace {
@@ -17,18 +15,8 @@ namespace {
 using grpc::StatusCode;
 using testing::HasSubstr;
 
-// "127.0.0.1:PORT" where nobody listens, soon at least.
-std::string FreeAddress() {
-  FileDescriptor probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(bind(probe.get(), generic, size), 0);
-  EXPECT_EQ(getsockname(probe.get(), generic, &size), 0);
-  return absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
-}
+// Where nobody listens, soon at least.
+std::string FreeAddress() { return absl::StrCat("127.0.0.1:", FreePort()); }
 
 // Nodes n0 and n1, besides the fixture's own, which is alone.
 class StoreClusterRpcTest : public RpcTest {
