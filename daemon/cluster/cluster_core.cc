@@ -64,10 +64,6 @@ ClusterCore::Peer* ClusterCore::PeerAt(NodeSlot slot) {
   return slot < name_of_slot_.size() ? PeerOf(name_of_slot_[slot]) : nullptr;
 }
 
-const ClusterCore::Peer* ClusterCore::PeerAt(NodeSlot slot) const {
-  return const_cast<ClusterCore*>(this)->PeerAt(slot);
-}
-
 std::string ClusterCore::NameOf(NodeSlot slot) const {
   return slot < name_of_slot_.size() ? name_of_slot_[slot] : "";
 }
@@ -128,11 +124,6 @@ void ClusterCore::ForgetSome() {
   for (auto& [name, peer] : peers_) {
     if (peer.follower->has_work()) (void)peer.follower->Step(kForgottenSlotsPerStepMax);
   }
-}
-
-bool ClusterCore::CanAsk(NodeSlot node) const {
-  const Peer* peer = PeerAt(node);
-  return peer != nullptr && peer->up;
 }
 
 void ClusterCore::OnPeerUp(absl::string_view node, uint64_t epoch, MonotonicTime now) {
@@ -238,6 +229,8 @@ void ClusterCore::OnMessage(absl::string_view node, std::span<const uint8_t> mes
                             const CheckedArrival* arrival, MonotonicTime now) {
   Peer* peer = PeerOf(node);
   if (peer == nullptr) return;
+  planner_.OnHeard(peer->slot, now);
+  directory_.OnHeard(peer->slot);
   const auto handle = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const PeerMessageKind kind, KindOf(message));
     switch (kind) {
@@ -276,6 +269,12 @@ void ClusterCore::OnMessage(absl::string_view node, std::span<const uint8_t> mes
         OnLocated(*peer, located, now);
         return absl::OkStatus();
       }
+      case PeerMessageKind::kProbe:
+        RETURN_IF_ERROR(CheckProbe(message));
+        Send(peer->slot, WriteProbe(PeerMessageKind::kAlive));
+        return absl::OkStatus();
+      case PeerMessageKind::kAlive:
+        return CheckProbe(message);
     }
     return absl::UnimplementedError("peer message of a kind that is not known here");
   };

@@ -215,7 +215,6 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
 
   Peer* PeerOf(absl::string_view node);
   Peer* PeerAt(NodeSlot slot);
-  const Peer* PeerAt(NodeSlot slot) const;
   void AddPeer(const MemberRecord& member, MonotonicTime now);
   void RemovePeer(const std::string& node, MonotonicTime now);
   void SetDown(Peer& peer, MonotonicTime now);
@@ -228,7 +227,6 @@ class ClusterCore : public Elsewhere, private ReplicaIndex {
   // Of those that hold the chunk, who can be asked.
   using Candidates = absl::InlinedVector<FetchCandidate, 4>;
   Candidates CandidatesFor(const FetchName& name, uint32_t* pages, MonotonicTime now);
-  bool CanAsk(NodeSlot node) const;
   const SpaceId* IdOf(SpaceHandle space) const;
   static ChunkEvent EventOf(const SpaceId& space, const Holding& holding);
   void CarryOutPlan(MonotonicTime now);

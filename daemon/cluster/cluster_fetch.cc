@@ -35,7 +35,7 @@ size_t ClusterCore::CountHeld(uint32_t space, std::span<const KeyHash> keys, Mon
     const std::span<const ChunkHolder> holders = found_.HoldersOf(chunk);
     const bool askable =
         std::any_of(holders.begin(), holders.end(),
-                    [&](const ChunkHolder& holder) { return CanAsk(holder.node); });
+                    [&](const ChunkHolder& holder) { return planner_.MayAsk(holder.node, now); });
     if (!askable || FailedLately({space, keys[count]}, now)) break;
     ++count;
   }
@@ -52,7 +52,8 @@ ClusterCore::Candidates ClusterCore::CandidatesFor(const FetchName& name, uint32
   if (found_.chunks.empty()) return candidates;
   *pages = found_.chunks[0].pages;
   for (const ChunkHolder& holder : found_.holders) {
-    if (CanAsk(holder.node)) candidates.push_back({.node = holder.node, .tiers = holder.tiers});
+    if (planner_.MayAsk(holder.node, now))
+      candidates.push_back({.node = holder.node, .tiers = holder.tiers});
   }
   return candidates;
 }
@@ -101,6 +102,9 @@ void ClusterCore::CarryOutPlan(MonotonicTime now) {
       switch (order.kind) {
         case Kind::kAsk:
           Ask(order, now);
+          break;
+        case Kind::kProbe:
+          Send(order.node, WriteProbe(PeerMessageKind::kProbe));
           break;
         case Kind::kCancel:
           if (const auto found = incoming_.find(order.attempt.value); found != incoming_.end()) {

@@ -162,7 +162,6 @@ std::optional<Directory::Question> Directory::TakeAnswered(NodeSlot from, uint64
     return std::nullopt;
   }
   ++stats_.answers;
-  silent_until_.erase(from);
   Question question = std::move(found->second);
   questions_.erase(found);
   return question;

@@ -85,6 +85,8 @@ class Directory {
   void Tick(MonotonicTime now);
   // When the next question's time is up. What is known ends at any Tick after its time.
   std::optional<MonotonicTime> next_wakeup() const;
+  // Anything came from that node: it is silent no longer.
+  void OnHeard(NodeSlot node) { silent_until_.erase(node); }
   // Whether questions have ended without an answer since the last call: their chunks are nowhere.
   bool TakeGivenUp() { return std::exchange(given_up_, false); }
   // What was learned and is not believed any more.

@@ -67,7 +67,7 @@ void FetchPlanner::OnAnswer(AttemptId id, FetchAnswer answer, uint64_t bytes, Mo
   const Attempt attempt = EndAttempt(id);
   Fetch& fetch = *attempt.fetch;
   Node& node = NodeAt(attempt.node);
-  node.last_heard = now;
+  OnHeard(attempt.node, now);
   if (answer == FetchAnswer::kOk) {
     ++node.counts.ok;
     node.counts.ok_bytes += attempt.bytes;
@@ -77,7 +77,6 @@ void FetchPlanner::OnAnswer(AttemptId id, FetchAnswer answer, uint64_t bytes, Mo
     if (attempt.is_hedge) ++stats_.hedges_won;
     Finish(fetch, FetchFailure::kNone, id, attempt.node, now);
   } else if (answer == FetchAnswer::kNoRoom) {
-    if (attempt.is_probe) node.breaker.OnProbeCancelled(now);
     Finish(fetch, FetchFailure::kNoRoom, {}, attempt.node, now);
   } else {
     HeedFailure(fetch, attempt, answer, bytes, now);
@@ -123,13 +122,13 @@ void FetchPlanner::HeedFailure(Fetch& fetch, const Attempt& attempt, FetchAnswer
       ++node.counts.corrupt;
       candidate.over = true;
       fetch.failure = FetchFailure::kCorrupt;
-      NoteFailure(node, PeerBreaker::kCorruptWeight, now);
+      NoteFailure(attempt.node, PeerBreaker::Cause::kFailure, PeerBreaker::kCorruptWeight, now);
       break;
     default:
       ++node.counts.failed;
       candidate.over = true;
       fetch.failure = FetchFailure::kFailed;
-      NoteFailure(node, PeerBreaker::kFailureWeight, now);
+      NoteFailure(attempt.node, PeerBreaker::Cause::kFailure, PeerBreaker::kFailureWeight, now);
   }
 }
 
@@ -138,13 +137,22 @@ void FetchPlanner::OnNodeUp(NodeSlot slot, MonotonicTime now) {
   Node& node = NodeAt(slot);
   node.up = true;
   node.busy_until = {};
-  node.breaker.OnReconnected(now);
+  node.last_heard = now;
+  node.breaker.OnReconnected();
+}
+
+void FetchPlanner::OnHeard(NodeSlot slot, MonotonicTime now) {
+  if (FindNode(slot) == nullptr) return;
+  Node& node = NodeAt(slot);
+  node.last_heard = now;
+  node.breaker.OnHeard();
 }
 
 void FetchPlanner::OnNodeDown(NodeSlot slot, MonotonicTime now) {
   if (FindNode(slot) == nullptr) return;
   Node& node = NodeAt(slot);
   node.up = false;
+  probed_.erase(slot);
   const std::vector<AttemptId> attempts(node.attempts.begin(), node.attempts.end());
   for (const AttemptId id : attempts) {
     // What ended with an earlier one of them is not there any more.
@@ -179,17 +187,42 @@ void FetchPlanner::Tick(MonotonicTime now) {
     Node& node = NodeAt(slot);
     if (node.busy_until <= now) node.busy_until = {};
   }
+  SendProbes(now);
   Dispatch(now);
 }
 
+void FetchPlanner::SendProbes(MonotonicTime now) {
+  absl::erase_if(probed_, [&](NodeSlot slot) {
+    Node& node = NodeAt(slot);
+    const std::optional<MonotonicTime> probe_at = node.breaker.probe_at();
+    if (!probe_at) return true;
+    if (*probe_at <= now) {
+      node.breaker.OnProbeSent(now);
+      Order& probe = orders_.emplace_back();
+      probe.kind = Order::Kind::kProbe;
+      probe.node = slot;
+    }
+    return false;
+  });
+}
+
 std::optional<MonotonicTime> FetchPlanner::next_wakeup() const {
-  if (timers_.empty()) return std::nullopt;
-  MonotonicTime next = timers_.begin()->first.first;
+  std::optional<MonotonicTime> next;
+  const auto note = [&](MonotonicTime time) { next = next ? std::min(*next, time) : time; };
+  if (!timers_.empty()) note(timers_.begin()->first.first);
   for (const NodeSlot slot : waited_for_) {
     const MonotonicTime busy_until = FindNode(slot)->busy_until;
-    if (busy_until != MonotonicTime{}) next = std::min(next, busy_until);
+    if (busy_until != MonotonicTime{}) note(busy_until);
+  }
+  for (const NodeSlot slot : probed_) {
+    if (const auto probe_at = FindNode(slot)->breaker.probe_at()) note(*probe_at);
   }
   return next;
+}
+
+bool FetchPlanner::MayAsk(NodeSlot slot, MonotonicTime now) const {
+  const Node* node = FindNode(slot);
+  return node != nullptr && MayAsk(*node, now);
 }
 
 absl::Duration FetchPlanner::Predict(NodeSlot slot, uint8_t tiers, uint64_t bytes,
@@ -211,10 +244,8 @@ const FetchPlanner::Node* FetchPlanner::FindNode(NodeSlot slot) const {
   return slot < nodes_.size() ? nodes_[slot].get() : nullptr;
 }
 
-bool FetchPlanner::MayAsk(const Node& node, MonotonicTime now) const {
-  if (!node.up) return false;
-  if (node.breaker.closed()) return true;
-  return node.breaker.MayProbe(now) && node.attempts.empty() && node.queue.empty();
+bool FetchPlanner::MayAsk(const Node& node, MonotonicTime now) {
+  return node.up && node.breaker.MayAsk(now);
 }
 
 absl::Duration FetchPlanner::PredictAt(const Node& node, uint8_t tiers, uint64_t bytes,
@@ -230,9 +261,12 @@ void FetchPlanner::Learn(const Attempt& attempt, MonotonicTime now) {
                   attempt.predicted, now);
 }
 
-void FetchPlanner::NoteFailure(Node& node, double weight, MonotonicTime now) {
-  if (!node.breaker.OnFailure(weight, now)) return;
+void FetchPlanner::NoteFailure(NodeSlot slot, PeerBreaker::Cause cause, double weight,
+                               MonotonicTime now) {
+  Node& node = NodeAt(slot);
+  if (!node.breaker.OnFailure(cause, weight, now)) return;
   ++node.counts.breaker_opened;
+  if (node.up && cause == PeerBreaker::Cause::kSilence) probed_.insert(slot);
   Disperse(node, now);
 }
 

@@ -48,6 +48,9 @@ struct FetchPlannerOptions {
   double give_up_ratio = 4;
   absl::Duration give_up_min = absl::Milliseconds(100);
   absl::Duration give_up_max = absl::Seconds(2);
+  // A node that says nothing at all is not asked any more after the time above. What only it has
+  // and was asked for already is waited for so long.
+  absl::Duration silence_max = absl::Milliseconds(500);
 };
 
 // How an attempt ended, as its node or this one says.
@@ -102,6 +105,8 @@ class FetchPlanner {
   // ForgetNode.
   void OnNodeUp(NodeSlot node, MonotonicTime now);
   void OnNodeDown(NodeSlot node, MonotonicTime now);
+  // Anything at all came from the node.
+  void OnHeard(NodeSlot node, MonotonicTime now);
   void ForgetNode(NodeSlot node, MonotonicTime now);
 
   // Hedges, gives up what is late, ends what is over. Call it at next_wakeup.
@@ -113,6 +118,7 @@ class FetchPlanner {
       kAsk,       // `node` for `bytes` of the chunk; the answer is worth nothing after `deadline`
       kCancel,    // the attempt: its answer is not awaited any longer
       kFinished,  // the fetch; `attempt` brought the chunk, or `failure` says why none did
+      kProbe,     // make `node` say something: it is not asked until then
     };
     Kind kind = Kind::kAsk;
     FetchName name;
@@ -125,6 +131,7 @@ class FetchPlanner {
   std::vector<Order> TakeOrders() { return std::exchange(orders_, {}); }
   bool has_orders() const { return !orders_.empty(); }
 
+  bool MayAsk(NodeSlot node, MonotonicTime now) const;
   // Until `bytes` more would be here from that node; infinite when it cannot be asked.
   absl::Duration Predict(NodeSlot node, uint8_t tiers, uint64_t bytes, MonotonicTime now) const;
 
@@ -181,7 +188,7 @@ class FetchPlanner {
     uint64_t bytes_with_queue = 0;  // under way at the node when it was asked, with its own
     MonotonicTime asked_at = {}, late_at = {}, give_up_at = {};
     absl::Duration predicted = {};
-    bool is_hedge = false, is_probe = false;
+    bool is_hedge = false;
     bool was_late = false;  // and was looked at
   };
   struct Node {
@@ -200,7 +207,7 @@ class FetchPlanner {
 
   Node& NodeAt(NodeSlot slot);
   const Node* FindNode(NodeSlot slot) const;
-  bool MayAsk(const Node& node, MonotonicTime now) const;
+  static bool MayAsk(const Node& node, MonotonicTime now);
   absl::Duration PredictAt(const Node& node, uint8_t tiers, uint64_t bytes,
                            MonotonicTime now) const;
   // The candidate to ask next; nothing when none is left.
@@ -220,7 +227,8 @@ class FetchPlanner {
   void HeedFailure(Fetch& fetch, const Attempt& attempt, FetchAnswer answer, uint64_t bytes,
                    MonotonicTime now);
   void Learn(const Attempt& attempt, MonotonicTime now);
-  void NoteFailure(Node& node, double weight, MonotonicTime now);
+  void NoteFailure(NodeSlot slot, PeerBreaker::Cause cause, double weight, MonotonicTime now);
+  void SendProbes(MonotonicTime now);
   // Those that wait for the node wait for another one.
   void Disperse(Node& node, MonotonicTime now);
   // `winner` is none unless it ended well.
@@ -239,6 +247,7 @@ class FetchPlanner {
   absl::flat_hash_map<FetchName, std::unique_ptr<Fetch>> fetches_;
   absl::flat_hash_map<AttemptId, Attempt> attempts_;
   absl::btree_set<NodeSlot> waited_for_;  // nodes with a queue
+  absl::btree_set<NodeSlot> probed_;      // nodes that said nothing, until they do
   // One entry a fetch: when it is to be looked at.
   std::map<std::pair<MonotonicTime, Sequence>, Fetch*> timers_;
   std::vector<Order> orders_;

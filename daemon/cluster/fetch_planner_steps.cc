@@ -19,15 +19,18 @@ constexpr double kHedgeRatioMin = 1.5;
 
 std::optional<size_t> FetchPlanner::Choose(const Fetch& fetch, MonotonicTime now) const {
   std::optional<size_t> best;
-  absl::Duration best_time;
+  std::pair<bool, absl::Duration> best_rank;
   for (size_t i = 0; i < fetch.candidates.size(); ++i) {
     const Candidate& candidate = fetch.candidates[i];
     const Node* node = FindNode(candidate.where.node);
     if (candidate.over || candidate.asked || node == nullptr || !MayAsk(*node, now)) continue;
-    const absl::Duration time = PredictAt(*node, candidate.where.tiers, fetch.bytes, now);
-    if (best && time >= best_time) continue;
+    // One request is enough to find out about a node on trial, while others can be asked.
+    const bool on_trial =
+        !node->breaker.closed() && !(node->attempts.empty() && node->queue.empty());
+    const std::pair rank(on_trial, PredictAt(*node, candidate.where.tiers, fetch.bytes, now));
+    if (best && rank >= best_rank) continue;
     best = i;
-    best_time = time;
+    best_rank = rank;
   }
   return best;
 }
@@ -107,8 +110,7 @@ void FetchPlanner::Ask(Fetch& fetch, size_t index, bool is_hedge, MonotonicTime 
              .bytes = fetch.bytes,
              .bytes_with_queue = node.in_flight_bytes + fetch.bytes,
              .asked_at = now,
-             .is_hedge = is_hedge,
-             .is_probe = node.breaker.MayProbe(now)};
+             .is_hedge = is_hedge};
   attempt.predicted = node.pace.Predict(attempt.tiers, attempt.bytes_with_queue, now);
   const absl::Duration hedge_delay = std::max(
       kHedgeDelayMin, attempt.predicted * std::max(kHedgeRatioMin, node.pace.late_ratio()));
@@ -116,7 +118,7 @@ void FetchPlanner::Ask(Fetch& fetch, size_t index, bool is_hedge, MonotonicTime 
   attempt.late_at = now + hedge_delay;
   attempt.give_up_at =
       now + std::clamp(options_.give_up_ratio * hedge_delay, options_.give_up_min, give_up_max);
-  node.breaker.OnAsked(now);
+  node.breaker.OnAsked();
   candidate.asked = true;
   fetch.attempts.push_back(id);
   node.attempts.insert(id);
@@ -157,9 +159,10 @@ FetchPlanner::Attempt FetchPlanner::EndAttempt(AttemptId id) {
 FetchPlanner::Attempt FetchPlanner::CancelAttempt(AttemptId id, MonotonicTime now) {
   const Attempt attempt = EndAttempt(id);
   Node& node = NodeAt(attempt.node);
-  if (attempt.is_probe) node.breaker.OnProbeCancelled(now);
   // It takes that long at least: without this a node that always loses would never be known slow.
-  if (node.up && now - attempt.asked_at > attempt.predicted) Learn(attempt, now);
+  // One that stands still is not slow for that.
+  const bool asked = node.up && node.breaker.state() != PeerBreaker::State::kOpen;
+  if (asked && now - attempt.asked_at > attempt.predicted) Learn(attempt, now);
   orders_.push_back({.kind = Order::Kind::kCancel,
                      .name = attempt.fetch->name,
                      .attempt = id,
@@ -210,7 +213,7 @@ void FetchPlanner::OnTimer(Fetch& fetch, MonotonicTime now) {
       if (!IsSilent(attempt, now)) continue;
       // Short deadlines end many waits before it is certain.
       const bool certain = now - attempt.asked_at >= options_.give_up_min;
-      NoteFailure(NodeAt(attempt.node),
+      NoteFailure(attempt.node, PeerBreaker::Cause::kSilence,
                   certain ? PeerBreaker::kScoreMax : PeerBreaker::kFailureWeight, now);
     }
     Finish(fetch, FetchFailure::kDeadline, {}, 0, now);
@@ -234,7 +237,7 @@ void FetchPlanner::OnTimer(Fetch& fetch, MonotonicTime now) {
 }
 
 bool FetchPlanner::IsSilent(const Attempt& attempt, MonotonicTime now) const {
-  return attempt.late_at <= now && FindNode(attempt.node)->last_heard < attempt.asked_at;
+  return attempt.late_at <= now && FindNode(attempt.node)->last_heard <= attempt.asked_at;
 }
 
 void FetchPlanner::OnLate(Fetch& fetch, AttemptId id, MonotonicTime now) {
@@ -242,10 +245,15 @@ void FetchPlanner::OnLate(Fetch& fetch, AttemptId id, MonotonicTime now) {
   Node& node = NodeAt(attempt.node);
   ++node.counts.late;
   const bool silent = IsSilent(attempt, now);
-  NoteFailure(node, silent ? PeerBreaker::kScoreMax : PeerBreaker::kFailureWeight, now);
-  if (!silent && fetch.attempts.size() == 1 && !Choose(fetch, now)) {
-    // Nobody else has it, and the node lives: better late than never.
-    attempt.give_up_at = kNever;
+  if (silent) {
+    NoteFailure(attempt.node, PeerBreaker::Cause::kSilence, PeerBreaker::kScoreMax, now);
+  } else {
+    NoteFailure(attempt.node, PeerBreaker::Cause::kFailure, PeerBreaker::kFailureWeight, now);
+  }
+  // Nobody else has it: better late than never, if the node lives.
+  const MonotonicTime patience_end = silent ? attempt.asked_at + options_.silence_max : kNever;
+  if (now < patience_end && fetch.attempts.size() == 1 && !Choose(fetch, now)) {
+    attempt.give_up_at = patience_end;
     attempt.was_late = true;
     return;
   }

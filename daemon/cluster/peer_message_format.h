@@ -17,6 +17,8 @@ enum class PeerMessageKind : uint16_t {
   kOffered = 5,  // what became of it
   kLocate = 6,   // who holds these?
   kLocated = 7,
+  kProbe = 8,  // say something; a header alone
+  kAlive = 9,  // the answer; a header alone
 };
 
 struct PeerMessageHeader {

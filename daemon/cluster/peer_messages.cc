@@ -44,7 +44,7 @@ absl::StatusOr<PeerMessageKind> KindOf(std::span<const uint8_t> message) {
   MessageReader reader(message);
   const auto header = reader.Read<PeerMessageHeader>();
   if (message.size() < sizeof(header) || header.kind == 0 ||
-      header.kind > static_cast<uint16_t>(PeerMessageKind::kLocated)) {
+      header.kind > static_cast<uint16_t>(PeerMessageKind::kAlive)) {
     return absl::InvalidArgumentError(
         absl::StrCat("peer message of ", message.size(), " bytes: no kind is ", header.kind));
   }
@@ -248,6 +248,22 @@ std::vector<uint8_t> WriteMessage(const PeerLocated& message) {
     std::copy_n(item.node.data(), bytes.name_bytes, bytes.name);
     writer.Write(bytes);
   }
+  return BytesOf(writer);
+}
+
+// --- probe --------------------------------------------------------------------------------------
+
+absl::Status CheckProbe(std::span<const uint8_t> message) {
+  MessageReader reader(message);
+  const auto header = reader.Read<PeerMessageHeader>();
+  RETURN_IF_ERROR(CheckHeader(header, static_cast<PeerMessageKind>(header.kind)));
+  RETURN_IF_ERROR(CheckThat(header.count == 0, "probe: it has no items"));
+  return reader.Finish("probe");
+}
+
+std::vector<uint8_t> WriteProbe(PeerMessageKind kind) {
+  MessageWriter writer;
+  writer.Write(HeaderOf(kind, 0));
   return BytesOf(writer);
 }
 

@@ -65,6 +65,8 @@ absl::StatusOr<PeerOffer> ReadOffer(std::span<const uint8_t> message);
 absl::StatusOr<std::vector<OfferedItem>> ReadOffered(std::span<const uint8_t> message);
 absl::StatusOr<PeerLocate> ReadLocate(std::span<const uint8_t> message);
 absl::StatusOr<PeerLocated> ReadLocated(std::span<const uint8_t> message);
+// kProbe and kAlive, which say nothing but their kind.
+absl::Status CheckProbe(std::span<const uint8_t> message);
 
 // REQUIRES of all of them: at most kPeerItemsMax items.
 std::vector<uint8_t> WriteMessage(const PeerFetch& message);
@@ -74,5 +76,6 @@ std::vector<uint8_t> WriteMessage(const PeerOffer& message);
 std::vector<uint8_t> WriteOffered(std::span<const OfferedItem> items);
 std::vector<uint8_t> WriteMessage(const PeerLocate& message);
 std::vector<uint8_t> WriteMessage(const PeerLocated& message);
+std::vector<uint8_t> WriteProbe(PeerMessageKind kind);
 
 }  // namespace larder

@@ -210,7 +210,7 @@ void AddPeerPace(PeerFamilies& peers) {
                 const State state = peer.fetch.breaker;
                 return ByText{{"closed", state == State::kClosed},
                               {"open", state == State::kOpen},
-                              {"probing", state == State::kProbing}};
+                              {"trial", state == State::kTrial}};
               });
   peers.Add("larder_peer_breaker_opened_total", "How often it was left alone for a while.", Counter,
             [](const PeerStatus& peer) { return peer.fetch.breaker_opened; });

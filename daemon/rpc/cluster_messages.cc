@@ -16,8 +16,8 @@ v1::BreakerState ToProto(PeerBreaker::State state) {
       return v1::BREAKER_STATE_CLOSED;
     case PeerBreaker::State::kOpen:
       return v1::BREAKER_STATE_OPEN;
-    case PeerBreaker::State::kProbing:
-      return v1::BREAKER_STATE_PROBING;
+    case PeerBreaker::State::kTrial:
+      return v1::BREAKER_STATE_TRIAL;
   }
   return v1::BREAKER_STATE_UNSPECIFIED;
 }

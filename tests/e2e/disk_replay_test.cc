@@ -17,7 +17,7 @@ constexpr int kRequests = 1400;
 constexpr uint64_t kWorkingSetBytes = 360'000'000;
 constexpr uint64_t kArenaBytes = 32 * kMiB;
 static_assert(kWorkingSetBytes > 10 * kArenaBytes);
-constexpr absl::Duration kReplayPatience = absl::Minutes(1);
+constexpr absl::Duration kReplayPatience = absl::Minutes(5);
 // What the disk has to add to the ratio of hits.
 constexpr double kGain = 0.1;
 
@@ -56,7 +56,7 @@ TEST_F(DiskReplayTest, AWorkingSetOfTenTimesTheMemory) {
     // At a pace that disks can follow: what they cannot is dropped.
     const Json replay = Replay({"--socket=" + daemon().socket_path(), "--time-scale=0.02"});
     EXPECT_GT(HitRatio(replay), memory_alone + kGain);
-    EXPECT_GT(replay["bytes_put"], kWorkingSetBytes);
+    EXPECT_GT(replay.value("bytes_put", uint64_t{0}), kWorkingSetBytes);
     EXPECT_GT(DiskStatus()["reclaimed_segments"], 0) << "the disk was never full";
     std::printf("hit ratio %.3f, without the disk %.3f; %s\n", HitRatio(replay), memory_alone,
                 DiskStatus().dump().c_str());

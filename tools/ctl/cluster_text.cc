@@ -18,7 +18,7 @@ std::string StateOf(const v1::ClusterMember& member) {
   if (member.directory()) absl::StrAppend(&state, ", directory");
   if (member.draining()) absl::StrAppend(&state, ", draining");
   if (member.breaker() == v1::BREAKER_STATE_OPEN) absl::StrAppend(&state, ", left alone");
-  if (member.breaker() == v1::BREAKER_STATE_PROBING) absl::StrAppend(&state, ", being tried");
+  if (member.breaker() == v1::BREAKER_STATE_TRIAL) absl::StrAppend(&state, ", on trial");
   return state;
 }
 

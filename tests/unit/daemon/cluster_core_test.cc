@@ -212,6 +212,9 @@ TEST(ClusterCore, AMemberThatLeavesDuringAWriteToItIsServedWhenItComesBack) {
                                                 .events = {}});
   holder.cluster->OnWritten(*token, holder.harness.now);
   cluster.on_order = nullptr;
+  // The holder said nothing meanwhile, and says something when it is probed.
+  EXPECT_EQ(cluster[1].Load({2}), 0u);
+  cluster.Advance(PeerBreaker::kProbeInterval);
   EXPECT_EQ(cluster[1].Load({2}), 1u);
   cluster.Run();
   EXPECT_TRUE(cluster[1].HoldsRightBytes(2));

@@ -224,13 +224,63 @@ TEST_F(FetchPlannerTest, SecondRequestsAreFew) {
 TEST_F(FetchPlannerTest, NobodyWaitsForADeadNodeTwice) {
   world_.AddNode(kA, {.mute = true});
   ASSERT_EQ(world_.Start(1, kChunkBytes, {{kA}}), StartResult::kStarted);
+  world_.Run(absl::Milliseconds(110));
+  EXPECT_EQ(world_.open(), 1u) << "nobody else has it";
+  EXPECT_FALSE(planner().MayAsk(kA, world_.now));
+  EXPECT_EQ(world_.Start(2, kChunkBytes, {{kA}}), StartResult::kNobody);
   world_.Run(absl::Seconds(1));
   EXPECT_EQ(Finished(1).failure, FetchFailure::kFailed) << "long before its deadline";
-  EXPECT_EQ(world_.Start(2, kChunkBytes, {{kA}}), StartResult::kStarted) << "a probe";
-  EXPECT_EQ(world_.Start(3, kChunkBytes, {{kA}}), StartResult::kNobody);
+  world_.Run(absl::Seconds(60));
+  EXPECT_EQ(world_.Start(3, kChunkBytes, {{kA}}), StartResult::kNobody) << "no request is a probe";
+  EXPECT_NEAR(static_cast<double>(world_.probes.size()), 61 / 0.2, 2);
+  EXPECT_EQ(world_.asks.size(), 1u);
+
+  world_.manners[kA].mute = false;
+  world_.Run(PeerBreaker::kProbeInterval + absl::Milliseconds(1));
+  for (uint64_t i = 10; i < 20; ++i) {
+    EXPECT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+  }
   world_.Run(absl::Seconds(1));
-  EXPECT_EQ(Finished(2).failure, FetchFailure::kFailed);
-  EXPECT_EQ(planner().StatsOf(kA, world_.now).breaker, PeerBreaker::State::kOpen);
+  for (uint64_t i = 10; i < 20; ++i) EXPECT_EQ(Finished(i).failure, FetchFailure::kNone);
+  EXPECT_EQ(planner().StatsOf(kA, world_.now).breaker, PeerBreaker::State::kClosed);
+  EXPECT_FALSE(planner().next_wakeup()) << "no more probes";
+}
+
+TEST_F(FetchPlannerTest, AStandstillCostsNoChunkThatWasAskedFor) {
+  world_.AddNode(kA, {.mute = true});
+  for (uint64_t i = 0; i < 8; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+  }
+  world_.Run(absl::Milliseconds(300));
+  EXPECT_FALSE(planner().MayAsk(kA, world_.now));
+  // It goes on, and answers what came in meanwhile.
+  for (const auto& order : world_.under_way()) world_.Answer(order.attempt, FetchAnswer::kOk);
+  for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(Finished(i).failure, FetchFailure::kNone);
+  EXPECT_TRUE(planner().MayAsk(kA, world_.now));
+}
+
+TEST_F(FetchPlannerTest, WhateverASilentNodeSaysMakesItWorthAsking) {
+  world_.AddNode(kA, {.mute = true});
+  ASSERT_EQ(world_.Start(1, kChunkBytes, {{kA}}), StartResult::kStarted);
+  world_.Run(absl::Seconds(1));
+  EXPECT_FALSE(planner().MayAsk(kA, world_.now));
+  planner().OnHeard(kA, world_.now);
+  EXPECT_TRUE(planner().MayAsk(kA, world_.now));
+  // But not for long, if it leaves requests unanswered all the same.
+  ASSERT_EQ(world_.Start(2, kChunkBytes, {{kA}}), StartResult::kStarted);
+  world_.Run(absl::Milliseconds(110));
+  EXPECT_FALSE(planner().MayAsk(kA, world_.now));
+}
+
+TEST_F(FetchPlannerTest, ANodeThatFailsIsNotTrustedForTalking) {
+  world_.AddNode(kA, {.corrupt_chance = 1});
+  for (uint64_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+    world_.Run(absl::Milliseconds(5));
+  }
+  planner().OnHeard(kA, world_.now);
+  EXPECT_FALSE(planner().MayAsk(kA, world_.now));
+  EXPECT_TRUE(world_.probes.empty());
 }
 
 TEST_F(FetchPlannerTest, ShortDeadlinesOpenTheBreakerToo) {
@@ -264,7 +314,7 @@ TEST_F(FetchPlannerTest, TheBreakerOpensAndRecovers) {
   world_.manners[kA].fail_chance = 0;
   world_.Run(PeerBreaker::kPauseMax);
   EXPECT_EQ(world_.Start(2000, kChunkBytes, {{kA}}), StartResult::kStarted);
-  EXPECT_EQ(world_.Start(2001, kChunkBytes, {{kA}}), StartResult::kNobody) << "one probe at once";
+  EXPECT_EQ(world_.Start(2001, kChunkBytes, {{kA}}), StartResult::kStarted) << "who else has it?";
   world_.Run(absl::Milliseconds(5));
   EXPECT_EQ(Finished(2000).failure, FetchFailure::kNone);
   EXPECT_EQ(planner().StatsOf(kA, world_.now).breaker, PeerBreaker::State::kClosed);
@@ -297,6 +347,36 @@ TEST_F(FetchPlannerTest, AReconnectedNodeIsTriedAtOnce) {
   ASSERT_EQ(world_.Start(3, kChunkBytes, {{kA}}), StartResult::kStarted);
   world_.Run(absl::Seconds(1));
   EXPECT_EQ(Finished(3).failure, FetchFailure::kNone);
+}
+
+TEST_F(FetchPlannerTest, ANodeThatWasSilentAndIsConnectedAgainServesAWholePrefix) {
+  world_.AddNode(kA, {.mute = true});
+  ASSERT_EQ(world_.Start(1, kChunkBytes, {{kA}}), StartResult::kStarted);
+  world_.Run(absl::Seconds(1));
+  world_.NodeDown(kA);
+  world_.AddNode(kA, {});
+  for (uint64_t i = 10; i < 18; ++i) {
+    EXPECT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+  }
+  world_.Run(absl::Seconds(1));
+  for (uint64_t i = 10; i < 18; ++i) EXPECT_EQ(Finished(i).failure, FetchFailure::kNone);
+}
+
+TEST_F(FetchPlannerTest, OneRequestTriesANodeWhileOthersHaveTheChunkToo) {
+  world_.AddNode(kA, {.corrupt_chance = 1});
+  world_.AddNode(kB, {.latency = absl::Milliseconds(20)});
+  for (uint64_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+    world_.Run(absl::Milliseconds(5));
+  }
+  world_.Run(PeerBreaker::kPauseMin);
+  const size_t before = world_.asks.size();
+  for (uint64_t i = 10; i < 18; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}, {kB}}), StartResult::kStarted);
+  }
+  size_t of_a = 0;
+  for (size_t i = before; i < world_.asks.size(); ++i) of_a += world_.asks[i].node == kA;
+  EXPECT_EQ(of_a, 1u);
 }
 
 TEST_F(FetchPlannerTest, AForgottenNodeLeavesItsSlotClean) {
@@ -422,6 +502,7 @@ TEST(FetchPlannerPropertyTest, RandomClusters) {
     const FetchPlanner::Stats& stats = world.planner.stats();
     EXPECT_EQ(stats.in_flight + stats.waiting + stats.fetches, 0u);
     EXPECT_EQ(stats.started, stats.finished_ok + stats.finished_failed + stats.finished_late);
+    for (NodeSlot node = 0; node < nodes; ++node) world.NodeDown(node);
     EXPECT_FALSE(world.planner.next_wakeup());
     ok += stats.finished_ok;
     hedges += stats.hedges;

@@ -77,9 +77,15 @@ class PlannerWorld {
       if (!answers_.empty() && (!next || answers_.begin()->first.first < *next)) {
         next = answers_.begin()->first.first;
       }
+      if (!signs_of_life_.empty() && (!next || signs_of_life_.begin()->first < *next)) {
+        next = signs_of_life_.begin()->first;
+      }
       if (!next || *next > time) break;
       now = std::max(now, *next);
-      if (!answers_.empty() && answers_.begin()->first.first <= now) {
+      if (!signs_of_life_.empty() && signs_of_life_.begin()->first <= now) {
+        planner.OnHeard(signs_of_life_.begin()->second, now);
+        signs_of_life_.erase(signs_of_life_.begin());
+      } else if (!answers_.empty() && answers_.begin()->first.first <= now) {
         const auto [id, answer] = answers_.begin()->second;
         const uint64_t bytes = asked_.at(id).bytes;
         answers_.erase(answers_.begin());
@@ -105,7 +111,7 @@ class PlannerWorld {
   MonotonicTime now{1'000'000'000};
   std::map<NodeSlot, NodeManner> manners;
   std::map<FetchName, FetchPlanner::Order> finished;
-  std::vector<FetchPlanner::Order> asks, cancels;
+  std::vector<FetchPlanner::Order> asks, cancels, probes;
   std::vector<FetchName> arrivals;  // what was fetched, in order
 
  private:
@@ -127,6 +133,12 @@ class PlannerWorld {
           cancels.push_back(order);
           Remove(order.attempt);
           break;
+        case FetchPlanner::Order::Kind::kProbe: {
+          probes.push_back(order);
+          const NodeManner& manner = manners.at(order.node);
+          if (!manner.mute) signs_of_life_.emplace(now + manner.latency, order.node);
+          break;
+        }
         case FetchPlanner::Order::Kind::kFinished:
           OnFinished(order);
       }
@@ -224,6 +236,7 @@ class PlannerWorld {
   std::map<AttemptId, FetchPlanner::Order> asked_;
   std::map<FetchName, MonotonicTime> open_;  // and their deadlines
   std::map<NodeSlot, MonotonicTime> free_at_;
+  std::multimap<MonotonicTime, NodeSlot> signs_of_life_;  // answers to probes
   std::map<std::pair<MonotonicTime, AttemptId>, std::pair<AttemptId, FetchAnswer>> answers_;
 };
 

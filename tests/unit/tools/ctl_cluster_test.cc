@@ -78,10 +78,10 @@ TEST(CtlCluster, SaysHowFarANodeIsBehindAndThatItLeaves) {
   v1::ClusterResponse cluster = Typical();
   cluster.mutable_members(1)->set_index_lag(4321);
   cluster.mutable_members(1)->set_draining(true);
-  cluster.mutable_members(1)->set_breaker(v1::BREAKER_STATE_PROBING);
+  cluster.mutable_members(1)->set_breaker(v1::BREAKER_STATE_TRIAL);
   const std::string line = LineOf(ClusterText(cluster), "n2");
   EXPECT_THAT(line, HasSubstr("4,321 behind"));
-  EXPECT_THAT(line, HasSubstr("up, draining, being tried"));
+  EXPECT_THAT(line, HasSubstr("up, draining, on trial"));
 }
 
 TEST(CtlCluster, SaysThatMembersAreAsLastKnown) {
