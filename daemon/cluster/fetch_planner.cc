@@ -67,6 +67,7 @@ void FetchPlanner::OnAnswer(AttemptId id, FetchAnswer answer, uint64_t bytes, Mo
   const Attempt attempt = EndAttempt(id);
   Fetch& fetch = *attempt.fetch;
   Node& node = NodeAt(attempt.node);
+  node.last_answer = now;
   OnHeard(attempt.node, now);
   if (answer == FetchAnswer::kOk) {
     ++node.counts.ok;
@@ -144,8 +145,10 @@ void FetchPlanner::OnNodeUp(NodeSlot slot, MonotonicTime now) {
 void FetchPlanner::OnHeard(NodeSlot slot, MonotonicTime now) {
   if (FindNode(slot) == nullptr) return;
   Node& node = NodeAt(slot);
+  const bool stood_still = !node.breaker.MayAsk(now);
   node.last_heard = now;
   node.breaker.OnHeard();
+  if (stood_still && node.breaker.MayAsk(now)) Dispatch(now);
 }
 
 void FetchPlanner::OnNodeDown(NodeSlot slot, MonotonicTime now) {
@@ -168,7 +171,7 @@ void FetchPlanner::OnNodeDown(NodeSlot slot, MonotonicTime now) {
       SetTimer(fetch);
     }
   }
-  Disperse(node, now);
+  Disperse(node, /*stay=*/false, now);
   Dispatch(now);
 }
 
@@ -202,6 +205,7 @@ void FetchPlanner::SendProbes(MonotonicTime now) {
       probe.kind = Order::Kind::kProbe;
       probe.node = slot;
     }
+    if (now - node.silent_since >= options_.silence_max) Disperse(node, /*stay=*/false, now);
     return false;
   });
 }
@@ -266,13 +270,18 @@ void FetchPlanner::NoteFailure(NodeSlot slot, PeerBreaker::Cause cause, double w
   Node& node = NodeAt(slot);
   if (!node.breaker.OnFailure(cause, weight, now)) return;
   ++node.counts.breaker_opened;
-  if (node.up && cause == PeerBreaker::Cause::kSilence) probed_.insert(slot);
-  Disperse(node, now);
+  const bool probe = node.up && cause == PeerBreaker::Cause::kSilence;
+  if (probe) {
+    probed_.insert(slot);
+    node.silent_since = now;
+  }
+  Disperse(node, /*stay=*/probe, now);
 }
 
-void FetchPlanner::Disperse(Node& node, MonotonicTime now) {
+void FetchPlanner::Disperse(Node& node, bool stay, MonotonicTime now) {
   const std::map<Sequence, Fetch*> queue = node.queue;
   for (const auto& [sequence, fetch] : queue) {
+    if (stay && !Choose(*fetch, now)) continue;
     Dequeue(*fetch);
     Continue(*fetch, now);
   }

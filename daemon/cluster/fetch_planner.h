@@ -48,8 +48,8 @@ struct FetchPlannerOptions {
   double give_up_ratio = 4;
   absl::Duration give_up_min = absl::Milliseconds(100);
   absl::Duration give_up_max = absl::Seconds(2);
-  // A node that says nothing at all is not asked any more after the time above. What only it has
-  // and was asked for already is waited for so long.
+  // A node that says nothing at all is not asked any more after the time above. What was wanted of
+  // it before and nobody else has is waited for so long.
   absl::Duration silence_max = absl::Milliseconds(500);
 };
 
@@ -195,8 +195,9 @@ class FetchPlanner {
     bool up = false;
     PeerPace pace;
     PeerBreaker breaker;
-    MonotonicTime last_heard;
-    MonotonicTime busy_until;  // zero: it is not
+    MonotonicTime last_heard, last_answer;
+    MonotonicTime silent_since;  // while it is in probed_
+    MonotonicTime busy_until;    // zero: it is not
     absl::Duration busy_pause;
     absl::btree_set<AttemptId> attempts;
     uint64_t in_flight_bytes = 0;
@@ -229,8 +230,8 @@ class FetchPlanner {
   void Learn(const Attempt& attempt, MonotonicTime now);
   void NoteFailure(NodeSlot slot, PeerBreaker::Cause cause, double weight, MonotonicTime now);
   void SendProbes(MonotonicTime now);
-  // Those that wait for the node wait for another one.
-  void Disperse(Node& node, MonotonicTime now);
+  // Those that wait for the node wait for another one. Where there is none they end, or stay.
+  void Disperse(Node& node, bool stay, MonotonicTime now);
   // `winner` is none unless it ended well.
   void Finish(Fetch& fetch, FetchFailure failure, AttemptId winner, NodeSlot node,
               MonotonicTime now);

@@ -67,7 +67,8 @@ void FetchPlanner::Dequeue(Fetch& fetch) {
 }
 
 bool FetchPlanner::HasRoom(const Node& node, uint64_t bytes, MonotonicTime now) const {
-  return now >= node.busy_until && node.attempts.size() < options_.attempts_per_node_max &&
+  return node.breaker.MayAsk(now) && now >= node.busy_until &&
+         node.attempts.size() < options_.attempts_per_node_max &&
          node.in_flight_bytes + bytes <= options_.bytes_per_node_max;
 }
 
@@ -210,10 +211,13 @@ void FetchPlanner::OnTimer(Fetch& fetch, MonotonicTime now) {
   if (fetch.deadline <= now) {
     for (const AttemptId id : fetch.attempts) {
       const Attempt& attempt = attempts_.at(id);
-      if (!IsSilent(attempt, now)) continue;
+      const bool silent = IsSilent(attempt, now);
+      // Who answers others in time, and is no more than slow, is known for it.
+      if (attempt.late_at > now || FindNode(attempt.node)->last_answer > attempt.asked_at) continue;
       // Short deadlines end many waits before it is certain.
-      const bool certain = now - attempt.asked_at >= options_.give_up_min;
-      NoteFailure(attempt.node, PeerBreaker::Cause::kSilence,
+      const bool certain = silent && now - attempt.asked_at >= options_.give_up_min;
+      NoteFailure(attempt.node,
+                  silent ? PeerBreaker::Cause::kSilence : PeerBreaker::Cause::kFailure,
                   certain ? PeerBreaker::kScoreMax : PeerBreaker::kFailureWeight, now);
     }
     Finish(fetch, FetchFailure::kDeadline, {}, 0, now);
@@ -245,11 +249,7 @@ void FetchPlanner::OnLate(Fetch& fetch, AttemptId id, MonotonicTime now) {
   Node& node = NodeAt(attempt.node);
   ++node.counts.late;
   const bool silent = IsSilent(attempt, now);
-  if (silent) {
-    NoteFailure(attempt.node, PeerBreaker::Cause::kSilence, PeerBreaker::kScoreMax, now);
-  } else {
-    NoteFailure(attempt.node, PeerBreaker::Cause::kFailure, PeerBreaker::kFailureWeight, now);
-  }
+  if (silent) NoteFailure(attempt.node, PeerBreaker::Cause::kSilence, PeerBreaker::kScoreMax, now);
   // Nobody else has it: better late than never, if the node lives.
   const MonotonicTime patience_end = silent ? attempt.asked_at + options_.silence_max : kNever;
   if (now < patience_end && fetch.attempts.size() == 1 && !Choose(fetch, now)) {

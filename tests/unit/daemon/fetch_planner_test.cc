@@ -272,6 +272,18 @@ TEST_F(FetchPlannerTest, WhateverASilentNodeSaysMakesItWorthAsking) {
   EXPECT_FALSE(planner().MayAsk(kA, world_.now));
 }
 
+TEST_F(FetchPlannerTest, ANodeThatTalksButDeliversNothingIsSoonLeftAlone) {
+  world_.AddNode(kA, {.stuck = true});
+  int started = 0;
+  for (uint64_t i = 0; i < 20; ++i) {
+    started +=
+        world_.Start(i, kChunkBytes, {{kA}}, absl::Milliseconds(300)) == StartResult::kStarted;
+    world_.Run(absl::Milliseconds(310));
+  }
+  EXPECT_LE(started, 10);
+  EXPECT_EQ(planner().StatsOf(kA, world_.now).breaker, PeerBreaker::State::kOpen);
+}
+
 TEST_F(FetchPlannerTest, ANodeThatFailsIsNotTrustedForTalking) {
   world_.AddNode(kA, {.corrupt_chance = 1});
   for (uint64_t i = 0; i < 2; ++i) {
@@ -416,6 +428,42 @@ TEST_F(NarrowPlannerTest, WhatFindsNoRoomWaitsAndComesInOrder) {
   for (uint64_t i = 2; i < 26; ++i) {
     EXPECT_LT(world_.arrivals[i - 2], world_.arrivals[i]) << "of one node";
   }
+}
+
+TEST_F(NarrowPlannerTest, ASlowNodeLosesNothingOfWhatOnlyItHas) {
+  // The first answer is later than anybody expects, and so are those behind it.
+  world_.AddNode(kA, {.ns_per_byte = 400});
+  for (uint64_t i = 0; i < 12; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}, absl::Seconds(60)), StartResult::kStarted);
+  }
+  world_.Run(absl::Seconds(59));
+  for (uint64_t i = 0; i < 12; ++i) EXPECT_EQ(Finished(i).failure, FetchFailure::kNone) << i;
+  EXPECT_EQ(world_.asks.size(), 12u);
+}
+
+TEST_F(NarrowPlannerTest, WhoWaitsForANodeThatStandsStillGoesToAnotherOrStays) {
+  world_.AddNode(kA, {.mute = true});
+  world_.AddNode(kB, {});
+  for (uint64_t i = 0; i < 5; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+  }
+  ASSERT_EQ(world_.Start(10, kChunkBytes, {{kA}, {kB}}), StartResult::kStarted);
+  ASSERT_EQ(world_.Start(11, kChunkBytes, {{kA}}), StartResult::kStarted);
+  world_.Run(absl::Milliseconds(300));
+  EXPECT_EQ(Finished(10).node, kB);
+  EXPECT_EQ(world_.open(), 6u);
+  // It goes on: what waited is asked for.
+  world_.manners[kA].mute = false;
+  for (const auto& order : world_.under_way()) world_.Answer(order.attempt, FetchAnswer::kOk);
+  world_.Run(absl::Milliseconds(100));
+  EXPECT_EQ(Finished(11).failure, FetchFailure::kNone);
+
+  world_.manners[kA].mute = true;
+  for (uint64_t i = 20; i < 26; ++i) {
+    ASSERT_EQ(world_.Start(i, kChunkBytes, {{kA}}), StartResult::kStarted);
+  }
+  world_.Run(absl::Seconds(4));
+  for (uint64_t i = 20; i < 26; ++i) EXPECT_EQ(Finished(i).failure, FetchFailure::kFailed) << i;
 }
 
 TEST_F(NarrowPlannerTest, ALargeChunkIsNotPassedByForSmallOnes) {

@@ -24,7 +24,8 @@ struct NodeManner {
   double slow_chance = 0;
   double slow_factor = 20;
   double fail_chance = 0, gone_chance = 0, corrupt_chance = 0, busy_chance = 0, resize_chance = 0;
-  bool mute = false;  // says nothing any more
+  bool mute = false;   // says nothing any more
+  bool stuck = false;  // answers no requests
 };
 
 // Carries the planner's orders out and checks, after each call, what must always hold. A node
@@ -197,7 +198,7 @@ class PlannerWorld {
 
   void Serve(const FetchPlanner::Order& order) {
     const NodeManner& manner = manners.at(order.node);
-    if (manner.mute) return;
+    if (manner.mute || manner.stuck) return;
     FetchAnswer answer = FetchAnswer::kOk;
     double chance = random.Unit();
     const auto falls = [&](double share) {
