@@ -12,7 +12,7 @@
 namespace larder {
 
 struct RawStreamOptions {
-  std::string congestion = "cubic";  // TCP's congestion control; empty: the system's
+  std::string congestion;  // TCP's congestion control; empty: the system's
   // Blocks are sent from, and received into, regions of this size one after the other, so that they
   // are not in the caches.
   uint64_t region_bytes = 256 << 20;
