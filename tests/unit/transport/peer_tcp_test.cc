@@ -23,7 +23,6 @@ class PeerTcpTest : public testing::TestWithParam<PeerKind> {
   void SetUp() override {
     const absl::Status permitted = world_.Permitted();
     if (!permitted.ok()) GTEST_SKIP() << permitted.message();
-    b_options_.handshake_timeout = absl::Milliseconds(300);
   }
 
   void Start(TestNode& node, const PeerTransportOptions& options) {
@@ -253,6 +252,7 @@ TEST_P(PeerTcpTest, TrafficBeforeTheProofIsRefused) {
 
 TEST_P(PeerTcpTest, StrangersThatSayLittleAreFewAndDoNotStay) {
   b_options_.unauthenticated_max = 4;
+  b_options_.handshake_timeout = absl::Milliseconds(300);
   StartB();
   std::vector<RawPeer> idle;
   for (int i = 0; i < 8; ++i) idle.emplace_back(b_.transport->listen_address());
