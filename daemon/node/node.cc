@@ -1,6 +1,5 @@
 #include "daemon/node/node.h"
 
-#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "common/random.h"
 #include "daemon/node/log.h"
 #include "daemon/node/spaces_file.h"
+#include "transport/local/spin.h"
 
 namespace larder {
 namespace {
@@ -225,8 +225,9 @@ bool Node::RunOnce() {
   // bytes are on their way, whoever carries them needs the core more.
   if (active) last_activity_ = now;
   if (HasAnswers(now)) return true;
-  const bool polling = now - last_activity_ < options_.spin_limit ||
-                       (cluster_ != nullptr && cluster_->expects_soon(now));
+  const bool polling =
+      now >= crowded_until_ && (now - last_activity_ < options_.spin_limit ||
+                                (cluster_ != nullptr && cluster_->expects_soon(now)));
   // A little at a time, so that nobody who comes now waits for it.
   if (!polling && core_->insight().Study()) return true;
   if (!polling && local_->PrepareToSleep()) {
@@ -236,7 +237,7 @@ bool Node::RunOnce() {
     // However much one client sends: others come, go and wake us. And the client that is polled for
     // may be waiting for this core.
     (void)HandleEvents(absl::ZeroDuration());
-    if (!progress) sched_yield();
+    if (!progress && OfferProcessor()) crowded_until_ = SystemClock::Get().Now() + kCrowdedRest;
   }
   return true;
 }

@@ -117,6 +117,7 @@ class Node {
   bool backing_reported_ = false;
   MonotonicTime drain_deadline_;  // zero: not draining
   MonotonicTime last_activity_;
+  MonotonicTime crowded_until_;  // others want the core: no polling
   MonotonicTime next_tick_;
   uint32_t polls_ = 0;
 };

@@ -10,8 +10,6 @@
 #include <algorithm>
 #include <climits>
 
-#include "transport/local/spin.h"
-
 namespace larder {
 namespace {
 
@@ -74,8 +72,8 @@ absl::StatusOr<bool> RingChannel::TryReceive(Frame* frame) {
 
 absl::Status RingChannel::WaitReadable(MonotonicTime deadline) {
   RETURN_IF_ERROR(failure_.status());
-  if (SomethingToSay() || SpinUntil(options_.spin_limit, deadline, kLooksPerClockRead,
-                                    [this] { return SomethingToSay(); })) {
+  if (SomethingToSay() || spinner_.Until(options_.spin_limit, deadline, kLooksPerClockRead,
+                                         [this] { return SomethingToSay(); })) {
     return absl::OkStatus();
   }
   return side_ == Side::kClient ? SleepOnFutex(deadline) : SleepOnEventfd(deadline);

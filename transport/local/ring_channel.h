@@ -24,6 +24,7 @@
 #include "transport/local/channel.h"
 #include "transport/local/first_failure.h"
 #include "transport/local/ring_memory.h"
+#include "transport/local/spin.h"
 
 namespace larder {
 
@@ -85,6 +86,7 @@ class RingChannel final : public Channel {
   RingWriter writer_;
   RingReader reader_;
   FirstFailure failure_;
+  Spinner spinner_;
 };
 
 }  // namespace larder

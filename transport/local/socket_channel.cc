@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "transport/local/socket.h"
-#include "transport/local/spin.h"
 
 namespace larder {
 namespace {
@@ -79,7 +78,7 @@ absl::Status SocketChannel::WaitReadable(MonotonicTime deadline) {
   RETURN_IF_ERROR(failure_.status());
   const auto readable = [this] { return PollSocket(socket_, absl::ZeroDuration()) != 0; };
   if (readable() ||
-      SpinUntil(options_.spin_limit, deadline, /*calls_per_clock_read=*/1, readable)) {
+      spinner_.Until(options_.spin_limit, deadline, /*calls_per_clock_read=*/1, readable)) {
     return WaitResult();
   }
   while (true) {

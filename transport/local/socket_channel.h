@@ -6,6 +6,7 @@
 #include "common/file_descriptor.h"
 #include "transport/local/channel.h"
 #include "transport/local/first_failure.h"
+#include "transport/local/spin.h"
 
 namespace larder {
 
@@ -41,6 +42,7 @@ class SocketChannel final : public Channel {
   // kFrameBytesMax bytes, of which a packet touches only what it needs.
   const std::unique_ptr<uint8_t[]> receive_buffer_;
   FirstFailure failure_;
+  Spinner spinner_;
 };
 
 }  // namespace larder
