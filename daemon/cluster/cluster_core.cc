@@ -70,7 +70,8 @@ std::string ClusterCore::NameOf(NodeSlot slot) const {
 
 void ClusterCore::SetMembers(std::span<const MemberRecord> members, MonotonicTime now) {
   std::vector<std::string> gone;
-  for (const auto& [name, peer] : peers_) {
+  for (const auto& known : peers_) {
+    const std::string& name = known.first;
     const bool stays = std::any_of(members.begin(), members.end(),
                                    [&](const MemberRecord& member) { return member.name == name; });
     if (!stays) gone.push_back(name);
