@@ -27,9 +27,10 @@ void StayOnThisProcessor() {
 TEST(SpinnerTest, LooksUntilThereIsSomethingOrTheTimeIsOver) {
   Spinner spinner;
   int looks = 0;
+  // Before the processor is offered to anybody, who might keep it.
   EXPECT_TRUE(
-      spinner.Until(absl::Seconds(10), In(absl::Seconds(10)), 32, [&] { return ++looks == 100; }));
-  EXPECT_EQ(looks, 100);
+      spinner.Until(absl::Seconds(10), In(absl::Seconds(10)), 32, [&] { return ++looks == 20; }));
+  EXPECT_EQ(looks, 20);
   const absl::Time start = absl::Now();
   EXPECT_FALSE(
       spinner.Until(absl::Milliseconds(1), In(absl::Seconds(10)), 32, [] { return false; }));
