@@ -52,8 +52,8 @@ ClusterCore::Candidates ClusterCore::CandidatesFor(const FetchName& name, uint32
   if (found_.chunks.empty()) return candidates;
   *pages = found_.chunks[0].pages;
   for (const ChunkHolder& holder : found_.holders) {
-    if (planner_.MayAsk(holder.node, now))
-      candidates.push_back({.node = holder.node, .tiers = holder.tiers});
+    if (!planner_.MayAsk(holder.node, now)) continue;
+    candidates.push_back({.node = holder.node, .tiers = holder.tiers});
   }
   return candidates;
 }

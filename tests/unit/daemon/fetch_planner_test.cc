@@ -22,6 +22,15 @@ class FetchPlannerTest : public ::testing::Test {
       world_.Run(absl::Seconds(1));
     }
   }
+  // Chunks that only A has, one after the other, each for so long; how many it was asked for.
+  int CountStarted(int chunks, absl::Duration patience) {
+    int started = 0;
+    for (int i = 0; i < chunks; ++i) {
+      started += world_.Start(next_++, kChunkBytes, {{kA}}, patience) == StartResult::kStarted;
+      world_.Run(patience);
+    }
+    return started;
+  }
   FetchPlanner::Order Finished(uint64_t number) {
     const auto found = world_.finished.find(PlannerWorld::Name(number));
     EXPECT_NE(found, world_.finished.end()) << number;
@@ -274,13 +283,7 @@ TEST_F(FetchPlannerTest, WhateverASilentNodeSaysMakesItWorthAsking) {
 
 TEST_F(FetchPlannerTest, ANodeThatTalksButDeliversNothingIsSoonLeftAlone) {
   world_.AddNode(kA, {.stuck = true});
-  int started = 0;
-  for (uint64_t i = 0; i < 20; ++i) {
-    started +=
-        world_.Start(i, kChunkBytes, {{kA}}, absl::Milliseconds(300)) == StartResult::kStarted;
-    world_.Run(absl::Milliseconds(310));
-  }
-  EXPECT_LE(started, 10);
+  EXPECT_LE(CountStarted(20, absl::Milliseconds(300)), 10);
   EXPECT_EQ(planner().StatsOf(kA, world_.now).breaker, PeerBreaker::State::kOpen);
 }
 
@@ -299,13 +302,7 @@ TEST_F(FetchPlannerTest, ShortDeadlinesOpenTheBreakerToo) {
   world_.AddNode(kA, {});
   Teach(kA, 64);
   world_.manners[kA].mute = true;
-  int started = 0;
-  for (uint64_t i = 0; i < 20; ++i) {
-    started +=
-        world_.Start(i, kChunkBytes, {{kA}}, absl::Milliseconds(10)) == StartResult::kStarted;
-    world_.Run(absl::Milliseconds(10));
-  }
-  EXPECT_LE(started, 5);
+  EXPECT_LE(CountStarted(20, absl::Milliseconds(10)), 5);
 }
 
 TEST_F(FetchPlannerTest, TheBreakerOpensAndRecovers) {
